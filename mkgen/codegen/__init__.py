@@ -1,0 +1,1 @@
+"""From kernels to programs: templates, parameter spaces, the dialect and backend protocols."""

@@ -1,0 +1,172 @@
+"""The backend protocol: what a vendor's plug-in gives the engine. Found by the entry point `mkgen.backends`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from mkgen.program import Artifact, PrecisionClass, Program
+from mkgen.record import EvidenceKind, RanOn
+
+Role = Literal["compile", "emulate", "device"]
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Arch:
+    """One arch of a backend."""
+
+    name: str
+    """`gfx942`."""
+    title: str
+    """`CDNA 3 (MI300X)`."""
+    sub_group: int
+    """Lanes of a warp, wave or sub-group."""
+    profile: str
+    """The hardware profile used when the target names no device."""
+
+
+@dataclass(frozen=True)
+class Ability:
+    """Whether one of generate, compile, execute, measure works here."""
+
+    ok: bool
+    found: str = ""
+    """What does it, with version: `clang 22.1.8 in ziglang 0.17.0`."""
+    tried: tuple[str, ...] = ()
+    """Every place looked at, in order."""
+    reason: str = ""
+    """Why not."""
+    remedy: str = ""
+    """The one command that would enable it."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What `mkgen doctor` shows of a backend."""
+
+    generate: Ability
+    compile: Ability
+    execute: Ability
+    """On a CPU, without the device."""
+    measure: Ability
+    """On a device."""
+
+
+class Loaded(ABC):
+    """A program ready to run in this process."""
+
+    @abstractmethod
+    def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
+        """Runs every step once on fresh copies of `inputs` (by buffer name; C-contiguous).
+
+        Outputs are poisoned before the run (NaN, or the dtype's lowest integer) and returned by
+        buffer name; mutated STATE buffers too. `schedule` is one of the executor's schedules.
+        Raises ExecutionError when the runtime reports a fault.
+        """
+
+    def time(self, inputs: Arrays, samples: int) -> list[float]:
+        """Seconds of `samples` runs on the device, by device events; cache flushed between."""
+        raise NotImplementedError("this executor does not measure")
+
+    def close(self) -> None:
+        """Frees what `load` took."""
+
+
+class Executor(ABC):
+    """Runs programs in the worker process it lives in, and says what it cannot see."""
+
+    name: ClassVar[str]
+    kind: ClassVar[EvidenceKind]
+    """EMULATED, PROXY or DEVICE."""
+    role: ClassVar[Role]
+    """The worker it runs in: `emulate` or `device`."""
+    needs_artifact: ClassVar[bool]
+    """Whether it executes the compiled artifact (else the source text)."""
+    cannot_see: ClassVar[tuple[str, ...]]
+    schedules: ClassVar[tuple[str, ...]] = ("",)
+    """Thread orders that must all give the right result."""
+
+    @abstractmethod
+    def accepts(self, program: Program) -> str | None:
+        """None when it can run `program` here and now, else the reason it cannot, with the remedy."""
+
+    @abstractmethod
+    def ran_on(self) -> RanOn:
+        """The machine this executor runs on."""
+
+    @abstractmethod
+    def compiler(self) -> tuple[str, str]:
+        """Name with version, and binary hash, of what turns the text into what runs."""
+
+    @abstractmethod
+    def load(self, program: Program, artifact: Artifact | None, directory: Path) -> Loaded:
+        """Makes `program` ready; scratch files go to `directory`. CompileError, ExecutionError."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a target allows, from its profile; compilers accept more than devices do."""
+
+    threads_per_block: int
+    shared_bytes: int
+    registers_per_thread: int | None = None
+    grid: tuple[int, int, int] = (2**31 - 1, 65535, 65535)
+
+
+class Backend(ABC):
+    """One vendor's way to compile and run programs. Capabilities are data on the class."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    """`ROCm/HIP`."""
+    dialect: ClassVar[str]
+    """Template directory and printer: `c`, `triton`, `pallas`."""
+    language: ClassVar[str]
+    """The `Source.language` its kernels are written in."""
+    extension: ClassVar[str]
+    """Of the kernel source file: `.hip`."""
+    extra: ClassVar[str]
+    """The pip extra that installs what it needs."""
+    archs: ClassVar[Mapping[str, Arch]]
+    default_arch: ClassVar[str]
+    grid_limit: ClassVar[tuple[int, int, int]]
+    dtypes: ClassVar[frozenset[str]]
+    flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {}
+    """Compiler options by precision class; never one that loosens arithmetic in `strict`."""
+
+    @abstractmethod
+    def probe(self) -> Probe:
+        """What works on this machine. Never raises; imports nothing heavy, starts no driver."""
+
+    def environment(self, role: Role) -> dict[str, str]:
+        """Variables set in a worker of `role` before it imports anything."""
+        return {}
+
+    @abstractmethod
+    def compiler_identity(self) -> str:
+        """Version and binary hash of what `compile` uses, for cache keys. MissingError if none."""
+
+    @abstractmethod
+    def compile(self, program: Program, directory: Path) -> Artifact:
+        """Compiles `program` for its target's arch into `directory`, in a `compile` worker.
+
+        Raises MissingError (no toolchain), CompileError (refused), WrongArchError.
+        """
+
+    @abstractmethod
+    def executors(self) -> tuple[Executor, ...]:
+        """Every executor, in any role; made without importing drivers."""
+
+
+@dataclass
+class Found:
+    """Result of a search for a tool: where it is, or every place that was tried."""
+
+    path: Path | None
+    tried: list[str] = field(default_factory=list)

@@ -1,0 +1,132 @@
+"""Records: what was tried, what was seen, by whom; append-only, the only truth about a candidate."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import model_validator
+
+from mkgen.document import Document
+from mkgen.program import Artifact, PrecisionClass, Variant
+from mkgen.target import Target
+
+
+class EvidenceKind(StrEnum):
+    """What kind of thing was seen. Estimates are never evidence."""
+
+    COMPILED = "compiled"
+    EMULATED = "emulated"
+    """The shipped text ran on a CPU and is right on check and held-out sizes."""
+    SANITIZED = "sanitized"
+    PROXY = "proxy"
+    """Ran on another vendor's GPU."""
+    DEVICE = "device"
+    """This artifact ran on the named arch."""
+    TIMED = "timed"
+
+
+class RanOn(Document):
+    """The machine that executed something."""
+
+    vendor: str
+    arch: str
+    name: str
+
+
+class Evidence(Document):
+    """One thing that was seen of (text hash, parameters, variant), by which executor."""
+
+    kind: EvidenceKind
+    executor: str
+    """`simt-host`, `triton-interpreter`, `dpctl-cpu`; for `compiled` the compiler."""
+    executed: str
+    """What ran: `source SHA` or `artifact SHA`; empty for `compiled`."""
+    compiler: str
+    compiler_sha: str
+    ran_on: RanOn | None
+    workloads: tuple[str, ...]
+    cannot_see: tuple[str, ...]
+    detail: str = ""
+    """One line for people: worst error, wave width, thread orders."""
+
+
+class Status(StrEnum):
+    """How one candidate ended: `pass`, or the one thing that went wrong."""
+
+    PASS = "pass"
+    WRONG_OUTPUT = "wrong-output"
+    NONDETERMINISTIC = "nondeterministic"
+    COMPILE_FAILED = "compile-failed"
+    WRONG_ARCH = "wrong-arch"
+    OVER_LIMIT = "over-limit"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed-out"
+    OUT_OF_MEMORY = "out-of-memory"
+    UNSUPPORTED = "unsupported"
+    NO_TOOLCHAIN = "no-toolchain"
+    EVIDENCE_MISSING = "evidence-missing"
+    """The run ended well, but a required kind of evidence could not be given; see `reason`."""
+    ILL_CONDITIONED = "ill-conditioned"
+    BAD_TASK = "bad-task"
+    INTERNAL_ERROR = "internal-error"
+
+
+class ErrorFigures(Document):
+    """The worst element over all workloads, by its share of the budget."""
+
+    max_abs: float
+    max_rel: float
+    budget: float
+    """What was allowed at the worst element, absolute."""
+    share: float
+    """Largest error / budget over all elements; at most 1 for a pass."""
+
+
+class WorkloadResult(Document):
+    """What one executor saw on one workload."""
+
+    workload: str
+    role: str
+    executor: str
+    schedule: str
+    """Order in which the executor ran the threads; empty when it has one only."""
+    status: Status
+    error: ErrorFigures | None = None
+    message: str = ""
+    seconds: float
+
+
+class Record(Document):
+    """One candidate and everything seen of it. A pass must have evidence and an error figure."""
+
+    schema_version: int = 1
+    task: str
+    task_hash: str
+    target: Target
+    precision: PrecisionClass
+    status: Status
+    reason: str = ""
+    """Why it is not a pass, in one line that names cause and remedy."""
+    evidence: tuple[Evidence, ...]
+    results: tuple[WorkloadResult, ...]
+    error: ErrorFigures | None
+    parameters: dict[str, int | str | bool]
+    variant: Variant | None
+    text_sha: str
+    artifacts: tuple[Artifact, ...]
+    estimate_seconds: float | None = None
+    """Of the bench workload, by the static model; never a measurement."""
+    estimate_reason: str = ""
+    files: tuple[str, ...] = ()
+    seconds: float
+    mkgen_version: str
+
+    @model_validator(mode="after")
+    def _pass_needs_evidence(self) -> Record:
+        if self.status is Status.PASS and (not self.evidence or self.error is None):
+            raise ValueError("a pass needs evidence and an error figure; absent evidence is a failure")
+        return self
+
+    def has(self, kind: EvidenceKind) -> bool:
+        """Whether evidence of `kind` is there."""
+        return any(e.kind is kind for e in self.evidence)

@@ -27,13 +27,15 @@ class PrecisionClass(StrEnum):
 
 
 class Source(Document):
-    """One source text. `text` is `head + sizes + body`; only `body` decides its identity."""
+    """One source text: `head + preamble + sizes + body`; `preamble + body` is its identity."""
 
     name: str
     """File name in the package, `conv2d.hip`."""
     language: Literal["cuda", "hip", "opencl", "sycl", "triton", "pallas", "c", "python"]
     head: str
     """The head comment: shapes, target, resources, evidence. It never changes what is compiled."""
+    preamble: str = ""
+    """Includes and imports."""
     sizes: str
     """The block of named compile-time constants: the only part that depends on the workload."""
     body: str
@@ -42,7 +44,7 @@ class Source(Document):
     @property
     def text(self) -> str:
         """The file as it is compiled, shipped and run."""
-        return self.head + self.sizes + self.body
+        return self.head + self.preamble + self.sizes + self.body
 
 
 class BufferRole(StrEnum):
@@ -134,12 +136,17 @@ class Glue(Document):
 
 
 class Repeat(Document):
-    """`steps`, `count` times; after each round the buffers of each pair in `swaps` change places."""
+    """`steps`, `count` times (a recurrent loop over time).
+
+    After each round the buffers of each pair in `swaps` change places, and every buffer named in
+    `advance` is seen that many elements further on.
+    """
 
     step: Literal["repeat"] = "repeat"
     count: int
     steps: tuple[Launch | Glue, ...]
     swaps: tuple[tuple[str, str], ...] = ()
+    advance: dict[str, int] = {}
 
 
 Step = Annotated[Launch | Glue | Repeat, Field(discriminator="step")]
@@ -169,13 +176,13 @@ class Program(Document):
     target: Target
     precision: PrecisionClass = PrecisionClass.STRICT
     sources: tuple[Source, ...]
-    """The first source holds the kernels and the host launcher `launcher`."""
+    """The first holds the kernels; `launcher` is in the last (the same one but for OpenCL)."""
     buffers: tuple[Buffer, ...]
     """In the launcher's order: inputs, then outputs, then temporaries."""
     steps: tuple[Step, ...]
     variant: Variant
     launcher: str
-    """The host function of the first source: `conv2d_f32` (C family), `conv2d` (Python)."""
+    """The host function: `conv2d_f32` (C family), `conv2d` (Python)."""
     constants: dict[str, int]
     """The values in the size block."""
     requirements: tuple[tuple[str, bool], ...] = ()
@@ -185,7 +192,9 @@ class Program(Document):
     @property
     def text_sha(self) -> str:
         """Hash of the text without head comment and size values: one text, many sizes."""
-        return content_hash(*(part for s in self.sources for part in (s.name, s.body)))
+        return content_hash(
+            *(part for s in self.sources for part in (s.name, s.preamble, s.body))
+        )
 
     @property
     def launches(self) -> tuple[Launch, ...]:

@@ -1,0 +1,5 @@
+"""PyTorch reference -> torch.export -> ATen graph -> nests."""
+
+from mkgen.frontend.lower import lower_task
+
+__all__ = ["lower_task"]

@@ -1,0 +1,200 @@
+"""Traces a task with torch.export and lowers its ATen graph, op by op, through one table."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from typing import Any
+
+from mkgen.errors import UnsupportedError, UserError
+from mkgen.expression import Expression, Int, Name, parse
+from mkgen.frontend.context import Context, Operand
+from mkgen.ir.nest import Graph, TensorInfo
+from mkgen.task import Task
+
+Lowering = Callable[..., Operand | tuple[Operand, ...]]
+
+#: ATen overload -> lowering. The modules of one op family each fill it by `lowers`.
+TABLE: dict[str, Lowering] = {}
+
+
+def lowers(*overloads: str) -> Callable[[Lowering], Lowering]:
+    """Registers a lowering: `(context, node name, *args, **kwargs)`, tensors as Operands."""
+
+    def register(function: Lowering) -> Lowering:
+        for overload in overloads:
+            TABLE[overload] = function
+        return function
+
+    return register
+
+
+def lower_task(task: Task) -> Graph:
+    """The nests of `task`, in its own size names.
+
+    Traced once, at the sizes of the first check workload; other sizes enter as numbers only, so
+    that one text serves all. Raises UnsupportedError naming op, file and line; UserError when the
+    reference raises.
+    """
+    from mkgen.frontend import contraction, index, pointwise, reduction, window  # fill TABLE
+
+    assert all((contraction, index, pointwise, reduction, window))
+    sizes = dict((task.check or (task.bench,))[0])
+    program = _trace(task, sizes)
+    graph = Graph(task.name, {}, [], (), {})
+    context = Context(graph, sizes)
+    return _lower(task, program, context)
+
+
+def _trace(task: Task, sizes: dict[str, int]) -> Any:
+    import torch
+
+    reference = task.module(sizes)
+
+    class Wrapped(torch.nn.Module):
+        """torch.export takes modules only."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.reference = reference
+
+        def forward(self, *args: Any) -> Any:
+            return self.reference(*args)
+
+    examples = tuple(
+        torch.zeros(tensor.resolve(sizes), dtype=getattr(torch, tensor.dtype))
+        for tensor in task.inputs.values()
+    )
+    module = reference if isinstance(reference, torch.nn.Module) else Wrapped()
+    try:
+        with torch.no_grad():
+            return torch.export.export(module, examples, strict=False)
+    except Exception as error:
+        line = _line_of(error, task.path)
+        raise UserError(
+            f"the reference of task {task.name} raised{line}: {type(error).__name__}: "
+            f"{str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+        ) from error
+
+
+def _line_of(error: BaseException, path: str) -> str:
+    import traceback
+
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
+    return f" ({path}, line {frames[-1].lineno})" if frames else ""
+
+
+def _where(node: Any, task: Task) -> str:
+    """` (tasks/x.py, line 12: return torch.fft(x))` from the stack the tracer kept."""
+    trace = node.meta.get("stack_trace") or ""
+    frames = re.findall(r'File "([^"]+)", line (\d+), in [^\n]*\n\s*([^\n]*)', trace)
+    own = [f for f in frames if f[0] == task.path] or frames
+    return f" ({own[-1][0]}, line {own[-1][1]}: {own[-1][2].strip()})" if own else ""
+
+
+def _lower(task: Task, program: Any, context: Context) -> Graph:
+    from torch.export.graph_signature import InputKind
+
+    graph = context.graph
+    operands: dict[str, Operand] = {}
+    names = iter(task.inputs.items())
+    for spec in program.graph_signature.input_specs:
+        placeholder = spec.arg.name
+        if spec.kind is InputKind.USER_INPUT:
+            name, tensor = next(names)
+            shape: tuple[Expression, ...] = tuple(parse(d) for d in tensor.dimensions())
+            operands[placeholder] = _declare(context, name, tensor.dtype, shape, "input")
+        else:
+            tensor_value = (program.state_dict | program.constants)[spec.target]
+            name = spec.target.removeprefix("reference.").replace(".", "_")
+            dims = _parameter_shape(context, name, tuple(tensor_value.shape))
+            dtype = str(tensor_value.dtype).removeprefix("torch.")
+            operands[placeholder] = _declare(context, name, dtype, dims, "parameter")
+    results: tuple[Any, ...] = ()
+    for node in program.graph.nodes:
+        if node.op == "call_function":
+            context.where = _where(node, task)
+            operands[node.name] = _lower_node(context, node, operands)
+        elif node.op == "output":
+            results = node.args[0]
+    return _finish(context, [operands[r.name] for r in results])
+
+
+def _declare(
+    context: Context, name: str, dtype: str, shape: tuple[Expression, ...], role: str
+) -> Operand:
+    context.taken.add(name)
+    context.graph.tensors[name] = TensorInfo(name, dtype, shape, role)
+    return Operand(name, dtype, shape)
+
+
+def _parameter_shape(context: Context, name: str, shape: tuple[int, ...]) -> tuple[Expression, ...]:
+    """Parameter dimensions by the size of the same value, else as they are."""
+    by_value: dict[int, str] = {}
+    for size, value in context.sizes.items():
+        by_value.setdefault(value, size)
+    return tuple(Name(by_value[d]) if d > 1 and d in by_value else Int(d) for d in shape)
+
+
+def _lower_node(context: Context, node: Any, operands: dict[str, Any]) -> Any:
+    import torch
+
+    if node.target is operator.getitem:
+        return operands[node.args[0].name][node.args[1]]
+    overload = str(node.target)
+    lowering = TABLE.get(overload)
+    if lowering is None:
+        raise UnsupportedError(
+            f"mkgen has no lowering for {overload}{context.where}. docs/add-an-op.md shows how to "
+            "add one; mkgen targets lists what there is."
+        )
+
+    def value(argument: Any) -> Any:
+        return operands[argument.name] if isinstance(argument, torch.fx.Node) else argument
+
+    args = torch.fx.node.map_arg(list(node.args), value)
+    kwargs = torch.fx.node.map_arg(dict(node.kwargs), value)
+    return lowering(context, node.name, *args, **kwargs)
+
+
+def _finish(context: Context, results: list[Operand]) -> Graph:
+    """Names the outputs y (or y1, y2) unless the user's names are in the way."""
+    graph = context.graph
+    wanted = ["y"] if len(results) == 1 else [f"y{i}" for i in range(1, len(results) + 1)]
+    renamed: dict[str, str] = {}
+    for result, wish in zip(results, wanted, strict=True):
+        if graph.tensors[result.name].role != "temporary" or result.name in renamed:
+            raise context.unsupported(
+                f"output {wish} is an input or another output; return a computed tensor"
+            )
+        renamed[result.name] = context.fresh(wish if wish not in context.taken else "out")
+    return rename_tensors(graph, renamed)
+
+
+def rename_tensors(graph: Graph, renamed: dict[str, str]) -> Graph:
+    """`graph` with tensors renamed; the renamed ones are its outputs."""
+    from dataclasses import replace
+
+    from mkgen.ir.nest import Load, Value, map_value
+
+    def change(value: Value) -> Value | None:
+        if isinstance(value, Load) and value.tensor in renamed:
+            return replace(value, tensor=renamed[value.tensor])
+        return None
+
+    tensors = {}
+    for name, info in graph.tensors.items():
+        new = renamed.get(name, name)
+        role = "output" if name in renamed else info.role
+        tensors[new] = replace(info, name=new, role=role)
+    nests = []
+    for nest in graph.nests:
+        store = nest.store
+        store = replace(
+            store,
+            tensor=renamed.get(store.tensor, store.tensor),
+            value=map_value(store.value, change),
+        )
+        nests.append(replace(nest, store=store))
+    return Graph(graph.name, tensors, nests, tuple(renamed.values()), graph.derived)

@@ -1,0 +1,1 @@
+"""Nests, the numpy interpreter and fusion."""

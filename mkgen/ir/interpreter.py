@@ -1,0 +1,314 @@
+"""Executes nests with numpy: proves lowerings against PyTorch, and bounds their rounding error.
+
+`run` gives values. `run_with_error` also carries a first-order bound on the rounding error, in
+units of the machine epsilon, by the usual rules (Higham, Accuracy and Stability of Numerical
+Algorithms, ch. 3): a sum of K terms adds sqrt(K) * sum |terms|, a product e_a |b| + |a| e_b + |ab|,
+a function |f'(x)| e_x + |f(x)|. For one contraction that is sqrt(K) times the sum of absolute terms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mkgen.expression import Binary, Call, Expression, Int, Name, evaluate
+from mkgen.ir.nest import (
+    Apply, Axis, Constant, Graph, Indirect, IndexValue, Load, Nest, Value, value_names,
+)  # fmt: skip
+
+Array = NDArray[np.generic]
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class Numbers:
+    """Values and, when asked for, the error bound of each in units of epsilon."""
+
+    value: Array
+    error: Floats | None = None
+
+
+def run(
+    graph: Graph, sizes: Mapping[str, int], inputs: Mapping[str, Array]
+) -> dict[str, Array]:
+    """The outputs of `graph` for concrete `inputs`; float inputs keep their dtype."""
+    return {k: v.value for k, v in _execute(graph, sizes, inputs, errors=False).items()}
+
+
+def run_with_error(
+    graph: Graph, sizes: Mapping[str, int], inputs: Mapping[str, Array]
+) -> dict[str, tuple[Array, Floats]]:
+    """Per output its value in float64 and its rounding error bound in units of epsilon."""
+    wide = {
+        k: v.astype(np.float64) if np.issubdtype(v.dtype, np.floating) else v
+        for k, v in inputs.items()
+    }
+    done = _execute(graph, sizes, wide, errors=True)
+    return {
+        k: (v.value, v.error if v.error is not None else np.zeros(v.value.shape))
+        for k, v in done.items()
+    }
+
+
+def _execute(
+    graph: Graph, sizes: Mapping[str, int], inputs: Mapping[str, Array], errors: bool
+) -> dict[str, Numbers]:
+    values = graph.sizes(sizes)
+    tensors = {
+        name: Numbers(np.asarray(array), np.zeros(array.shape) if errors else None)
+        for name, array in inputs.items()
+    }
+    wide = any(t.value.dtype == np.float64 for t in tensors.values())
+    for nest in graph.nests:
+        result = _Nest(nest, values, tensors, errors, wide).run()
+        shape = graph.shape(nest.store.tensor, values)
+        info = graph.tensors[nest.store.tensor]
+        dtype = np.dtype(np.float64) if wide and "float" in info.dtype else np.dtype(info.dtype)
+        value = np.ascontiguousarray(np.broadcast_to(result.value, shape)).astype(dtype)
+        error = None
+        if result.error is not None:
+            error = np.ascontiguousarray(np.broadcast_to(result.error, shape))
+        tensors[nest.store.tensor] = Numbers(value, error)
+    return {name: tensors[name] for name in graph.outputs}
+
+
+class _Nest:
+    """One nest over numpy arrays whose dimensions are the nest's axes."""
+
+    def __init__(
+        self,
+        nest: Nest,
+        sizes: Mapping[str, int],
+        tensors: Mapping[str, Numbers],
+        errors: bool,
+        wide: bool,
+    ) -> None:
+        self.nest, self.sizes, self.tensors = nest, sizes, tensors
+        self.errors, self.wide = errors, wide
+        self.extents = {a.name: evaluate(a.extent, sizes) for a in nest.axes}
+        self.order = [a.name for a in nest.axes]
+        self.memo: dict[int, Numbers] = {}
+
+    def run(self) -> Numbers:
+        """The stored array, its dimensions the parallel axes in the store's order."""
+        store = self.nest.store
+        reduced = self.nest.of_kind("reduce")
+        result = self._contract(store.value, reduced) if store.combine == "sum" else None
+        if result is None:
+            result = self.value(store.value)
+            if store.combine:
+                result = self._reduce(result, store.combine, reduced)
+        positions = [self._position(index) for index in store.index]
+        return Numbers(
+            self._arrange(result.value, positions),
+            None if result.error is None else self._arrange(result.error, positions),
+        )
+
+    def _position(self, index: Expression) -> int | None:
+        if isinstance(index, Name) and index.name in self.order:
+            return self.order.index(index.name)
+        if index == Int(0):
+            return None
+        raise ValueError(f"{self.nest.name}: the interpreter stores at plain axes, not {index}")
+
+    def _arrange(self, array: Array, positions: list[int | None]) -> Array:
+        full = np.broadcast_to(array, np.broadcast_shapes(array.shape, (1,) * len(self.order)))
+        kept = [p for p in positions if p is not None]
+        drop = tuple(i for i in range(full.ndim) if i not in kept)
+        moved = np.transpose(full, kept + list(drop)).reshape(
+            [full.shape[p] for p in kept] or [1]
+        )
+        shape = [1 if p is None else self.extents[self.order[p]] for p in positions]
+        if len(kept) == len(positions):
+            return np.broadcast_to(moved, shape) if shape else moved.reshape(())
+        return np.broadcast_to(moved.reshape([moved.shape[kept.index(p)] if p is not None else 1
+                                              for p in positions]), shape)
+
+    def axis(self, name: str) -> Array:
+        """0..extent-1 along the dimension of axis `name`."""
+        shape = [1] * len(self.order)
+        shape[self.order.index(name)] = self.extents[name]
+        return np.arange(self.extents[name], dtype=np.int64).reshape(shape)
+
+    def index(self, expression: Expression) -> Array:
+        """An index expression over the axes, as int64."""
+        if isinstance(expression, Indirect):
+            return self.value(expression.value).value.astype(np.int64)
+        if isinstance(expression, Int):
+            return np.int64(expression.value)  # type: ignore[return-value]
+        if isinstance(expression, Name):
+            if expression.name in self.extents:
+                return self.axis(expression.name)
+            return np.int64(self.sizes[expression.name])  # type: ignore[return-value]
+        if isinstance(expression, Binary):
+            left, right = self.index(expression.left), self.index(expression.right)
+            return np.asarray(_INDEX[expression.op](left, right))
+        if isinstance(expression, Call) and expression.function == "ceil_div":
+            left, right = (self.index(a) for a in expression.args)
+            return np.asarray(-(-left // right))  # type: ignore[operator]
+        raise ValueError(f"the interpreter has no index {expression}")
+
+    def value(self, value: Value) -> Numbers:
+        """`value` over the axes."""
+        if id(value) not in self.memo:
+            self.memo[id(value)] = self._compute(value)
+        return self.memo[id(value)]
+
+    def _compute(self, value: Value) -> Numbers:
+        dtype = self._dtype(value.dtype)
+        if isinstance(value, Constant):
+            return self._exact(np.asarray(value.value, dtype=dtype))
+        if isinstance(value, IndexValue):
+            return self._exact(np.asarray(self.index(value.expression)).astype(dtype))
+        if isinstance(value, Load):
+            return self._load(value)
+        if isinstance(value, Apply):
+            args = [self.value(a) for a in value.args]
+            with np.errstate(all="ignore"):
+                result = np.asarray(_APPLY[value.operation](*(a.value for a in args)))
+                result = result.astype(dtype)
+                error = _apply_error(value.operation, args, result) if self.errors else None
+            return Numbers(result, error)
+        raise TypeError(f"the interpreter has no {type(value).__name__}")
+
+    def _dtype(self, dtype: str) -> np.dtype[np.generic]:
+        return np.dtype(np.float64) if self.wide and "float" in dtype else np.dtype(dtype)
+
+    def _exact(self, array: Array) -> Numbers:
+        return Numbers(array, np.zeros(array.shape) if self.errors else None)
+
+    def _load(self, load: Load) -> Numbers:
+        source = self.tensors[load.tensor]
+        shape = tuple(evaluate(d, self.sizes) for d in load.shape)
+        positions = [self.index(i) for i in load.index]
+        inside: Array | None = None
+        for bound in load.guard:
+            position = self.index(bound.index)
+            ok = (position >= 0) & (position < evaluate(bound.extent, self.sizes))  # type: ignore[operator]
+            inside = ok if inside is None else inside & ok
+        if inside is not None:
+            positions = [np.where(inside, p, 0) for p in positions]
+        where = tuple(positions)
+        value = source.value.reshape(shape)[where]
+        error = None if source.error is None else source.error.reshape(shape)[where]
+        if inside is not None:
+            value = np.where(inside, value, np.asarray(load.other, dtype=value.dtype))
+            error = None if error is None else np.where(inside, error, 0.0)
+        return Numbers(np.asarray(value), error)
+
+    def _reduce(self, operand: Numbers, combine: str, reduced: tuple[Axis, ...]) -> Numbers:
+        where = tuple(self.order.index(a.name) for a in reduced)
+        count = math.prod(self.extents[a.name] for a in reduced)
+        full_shape = tuple(self.extents[n] for n in self.order)
+        shape = np.broadcast_shapes(operand.value.shape, (1,) * len(full_shape))
+        for axis in where:
+            shape = (*shape[:axis], full_shape[axis], *shape[axis + 1 :])
+        full = np.broadcast_to(operand.value, shape)
+        result = np.asarray(_REDUCE[combine](full, axis=where, keepdims=True))
+        result = result.astype(operand.value.dtype)
+        if operand.error is None:
+            return Numbers(result)
+        error = np.broadcast_to(operand.error, shape)
+        if combine == "sum":
+            terms = np.abs(full.astype(np.float64)).sum(axis=where, keepdims=True)
+            return Numbers(
+                result, error.sum(axis=where, keepdims=True) + math.sqrt(count) * terms
+            )
+        return Numbers(result, error.max(axis=where, keepdims=True))
+
+    def _contract(self, value: Value, reduced: tuple[Axis, ...]) -> Numbers | None:
+        """A sum of products of two loads by einsum, which never builds the whole space."""
+        if not (isinstance(value, Apply) and value.operation == "mul"):
+            return None
+        names = [value_names(a) & set(self.order) for a in value.args]
+        if any(names[0] <= names[1] or names[1] <= names[0] for _ in (0,)):
+            return None
+        if not {a.name for a in reduced} <= names[0] & names[1]:
+            return None
+        sides = [self.value(a) for a in value.args]
+        letters = {name: chr(97 + i) for i, name in enumerate(self.order)}
+        keep = [n for n in self.order if n not in {a.name for a in reduced}]
+        spec = ",".join("".join(letters[n] for n in self.order if n in used) for used in names)
+        spec += "->" + "".join(letters[n] for n in keep)
+        squeezed = [
+            s.value.reshape([self.extents[n] for n in self.order if n in used])
+            for s, used in zip(sides, names, strict=True)
+        ]
+        shape = [self.extents[n] if n in keep else 1 for n in self.order]
+        result = np.einsum(spec, *squeezed, optimize=True).reshape(shape)
+        if not self.errors:
+            return Numbers(result)
+        a, b = (np.abs(s.astype(np.float64)) for s in squeezed)
+        error = np.einsum(spec, a, b, optimize=True).reshape(shape)
+        count = math.prod(self.extents[x.name] for x in reduced)
+        total = (math.sqrt(count) + 1) * error
+        for side, own, other in ((0, 0, b), (1, 1, a)):
+            bound = sides[side].error
+            if bound is not None and bound.any():
+                wide = bound.reshape(squeezed[own].shape)
+                pair = (wide, other) if side == 0 else (other, wide)
+                total = total + np.einsum(spec, *pair, optimize=True).reshape(shape)
+        return Numbers(result, total)
+
+
+_INDEX: dict[str, Callable[..., object]] = {
+    "+": np.add, "-": np.subtract, "*": np.multiply, "//": np.floor_divide, "%": np.mod,
+}  # fmt: skip
+_REDUCE: dict[str, Callable[..., object]] = {
+    "sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min,
+}  # fmt: skip
+
+
+def _erf(x: Array) -> Array:
+    import torch
+
+    return np.asarray(torch.erf(torch.from_numpy(np.ascontiguousarray(x))).numpy())
+
+
+_APPLY: dict[str, Callable[..., object]] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
+    "abs": np.abs, "maximum": np.maximum, "minimum": np.minimum, "exp": np.exp, "log": np.log,
+    "sqrt": np.sqrt, "rsqrt": lambda x: 1 / np.sqrt(x), "erf": _erf, "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "floor": np.floor, "lt": np.less,
+    "le": np.less_equal, "eq": np.equal, "ne": np.not_equal, "and": np.logical_and,
+    "or": np.logical_or, "not": np.logical_not, "isnan": np.isnan, "where": np.where,
+    "cast": lambda x: x,
+}  # fmt: skip
+
+_SLOPE: dict[str, Callable[[Floats, Floats], Floats]] = {
+    "exp": lambda x, y: np.abs(y),
+    "log": lambda x, y: 1 / np.abs(x),
+    "sqrt": lambda x, y: 0.5 / np.abs(y),
+    "rsqrt": lambda x, y: 0.5 * np.abs(y / x),
+    "erf": lambda x, y: 2 / math.sqrt(math.pi) * np.exp(-x * x),
+    "tanh": lambda x, y: 1 - y * y,
+    "sigmoid": lambda x, y: y * (1 - y),
+}
+_EXACT = {"maximum", "minimum", "neg", "abs", "cast", "floor"}
+
+
+def _apply_error(operation: str, args: list[Numbers], result: Array) -> Floats:
+    """First-order error bound of one operation; its own rounding is |result|."""
+    if not np.issubdtype(result.dtype, np.floating):
+        return np.zeros(result.shape)
+    y = np.abs(result.astype(np.float64))
+    bounds = [np.zeros(()) if a.error is None else a.error for a in args]
+    values = [a.value.astype(np.float64) for a in args]
+    if operation in ("add", "sub"):
+        return np.asarray(bounds[0] + bounds[1] + y)
+    if operation == "mul":
+        return np.asarray(bounds[0] * abs(values[1]) + abs(values[0]) * bounds[1] + y)
+    if operation == "div":
+        return np.asarray((bounds[0] + y * bounds[1]) / np.abs(values[1]) + y)
+    if operation == "where":
+        return np.asarray(np.where(args[0].value, bounds[1], bounds[2]))
+    if operation in _EXACT:
+        return np.asarray(np.broadcast_to(sum(bounds[1:], bounds[0]), result.shape))
+    slope = np.nan_to_num(_SLOPE[operation](values[0], result.astype(np.float64)), posinf=0.0)
+    return np.asarray(slope * bounds[0] + y)
+
+

@@ -1,0 +1,260 @@
+"""The IR is data: axes, an expression DAG, stores. Every lowering produces these, every backend reads them.
+
+A `Nest` is a perfect loop nest: for all parallel axes, combine the value over all reduce axes and
+store it. Layout operations (views, padding, transposes, gathers) are index expressions of loads,
+so they fuse by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from mkgen.expression import Expression, Int, Name, evaluate, names, substitute, to_python
+
+#: Scalar operations a printer must know, with their number of arguments.
+OPERATIONS: dict[str, int] = {
+    "add": 2, "sub": 2, "mul": 2, "div": 2, "neg": 1, "abs": 1, "maximum": 2, "minimum": 2,
+    "exp": 1, "log": 1, "sqrt": 1, "rsqrt": 1, "erf": 1, "tanh": 1, "sigmoid": 1, "floor": 1,
+    "lt": 2, "le": 2, "eq": 2, "ne": 2, "and": 2, "or": 2, "not": 1, "isnan": 1,
+    "where": 3, "cast": 1,
+}  # fmt: skip
+
+#: How a reduction combines, and what it starts from (None: the lowest or highest of the dtype).
+COMBINES: dict[str, float | None] = {"sum": 0.0, "prod": 1.0, "max": None, "min": None}
+
+
+@dataclass(frozen=True)
+class Bound:
+    """`0 <= index < extent` must hold for a load to touch memory."""
+
+    index: Expression
+    extent: Expression
+
+
+@dataclass(frozen=True)
+class Value:
+    """Base of the expression DAG. `dtype` is of the result."""
+
+    dtype: str
+
+    def children(self) -> tuple[Value, ...]:
+        """The values this one is computed from."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Constant(Value):
+    """A constant of the task: an epsilon, a slope."""
+
+    value: float | int | bool
+
+
+@dataclass(frozen=True)
+class IndexValue(Value):
+    """The value of an index expression: a position, a size."""
+
+    expression: Expression
+
+
+@dataclass(frozen=True)
+class Indirect(Expression):
+    """An index read from memory: `table[ids[b, t], d]`. Only as a whole component of an index."""
+
+    value: Value
+
+
+@dataclass(frozen=True)
+class Load(Value):
+    """`tensor[index]`, seen with `shape`; where a bound of `guard` fails the value is `other`."""
+
+    tensor: str
+    shape: tuple[Expression, ...]
+    index: tuple[Expression, ...]
+    guard: tuple[Bound, ...] = ()
+    other: float | None = None
+
+    def children(self) -> tuple[Value, ...]:
+        return tuple(i.value for i in self.index if isinstance(i, Indirect))
+
+
+@dataclass(frozen=True)
+class Apply(Value):
+    """`operation(args)`. `name` is the user's graph node it computes, empty inside one."""
+
+    operation: str
+    args: tuple[Value, ...]
+    name: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if OPERATIONS.get(self.operation) != len(self.args):
+            raise ValueError(f"{self.operation} of {len(self.args)} arguments is not an operation")
+
+    def children(self) -> tuple[Value, ...]:
+        return self.args
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A loop. Its variable is `name`."""
+
+    name: str
+    extent: Expression
+    kind: Literal["parallel", "reduce", "scan"] = "parallel"
+
+
+@dataclass(frozen=True)
+class Store:
+    """`tensor[index] = value`, combined over the reduce axes when `combine` says how."""
+
+    tensor: str
+    shape: tuple[Expression, ...]
+    index: tuple[Expression, ...]
+    value: Value
+    combine: str | None = None
+
+
+@dataclass(frozen=True)
+class Nest:
+    """One loop nest. `tag` marks the region it came from: matmul, conv, pool, reduce, or nothing."""
+
+    name: str
+    axes: tuple[Axis, ...]
+    store: Store
+    tag: str = ""
+
+    def of_kind(self, kind: str) -> tuple[Axis, ...]:
+        """The axes of `kind`, outermost first."""
+        return tuple(a for a in self.axes if a.kind == kind)
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor of a graph. `shape` is in named sizes."""
+
+    name: str
+    dtype: str
+    shape: tuple[Expression, ...]
+    role: str
+    """input, parameter, temporary or output."""
+
+
+@dataclass
+class Graph:
+    """A lowered task: nests in order over named tensors and named sizes."""
+
+    name: str
+    tensors: dict[str, TensorInfo]
+    nests: list[Nest]
+    outputs: tuple[str, ...]
+    derived: dict[str, Expression]
+    """Sizes that follow from the task's own: `P = (H + 2 * PAD_H - R) // STRIDE_H + 1`."""
+
+    def sizes(self, given: Mapping[str, int]) -> dict[str, int]:
+        """`given` sizes and every derived one, in order."""
+        values = dict(given)
+        for name, expression in self.derived.items():
+            values[name] = evaluate(expression, values)
+        return values
+
+    def shape(self, tensor: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The concrete shape of `tensor`."""
+        return tuple(evaluate(d, sizes) for d in self.tensors[tensor].shape)
+
+
+def walk_value(value: Value) -> Iterator[Value]:
+    """`value` and everything below it, indices read from memory included."""
+    yield value
+    for child in value.children():
+        yield from walk_value(child)
+
+
+def loads(value: Value) -> tuple[Load, ...]:
+    """Every load under `value`, each once, in order of first use."""
+    return tuple(dict.fromkeys(v for v in walk_value(value) if isinstance(v, Load)))
+
+
+def index_names(index: Expression) -> frozenset[str]:
+    """Names an index component depends on, through memory too."""
+    return value_names(index.value) if isinstance(index, Indirect) else names(index)
+
+
+def value_names(value: Value) -> frozenset[str]:
+    """Every axis and size name `value` depends on."""
+    found: frozenset[str] = frozenset()
+    if isinstance(value, IndexValue):
+        found = names(value.expression)
+    if isinstance(value, Load):
+        for component in value.index:
+            found |= index_names(component)
+        for bound in value.guard:
+            found |= names(bound.index)
+    for child in value.children():
+        found |= value_names(child)
+    return found
+
+
+def map_value(value: Value, change: Callable[[Value], Value | None]) -> Value:
+    """`value` with every node for which `change` gives a replacement replaced, from the top."""
+    replaced = change(value)
+    if replaced is not None:
+        return replaced
+    if isinstance(value, Apply):
+        return replace(value, args=tuple(map_value(a, change) for a in value.args))
+    if isinstance(value, Load):
+        index = tuple(
+            Indirect(map_value(i.value, change)) if isinstance(i, Indirect) else i
+            for i in value.index
+        )
+        return replace(value, index=index)
+    return value
+
+
+def substitute_index(index: Expression, replacements: Mapping[str, Expression]) -> Expression:
+    """An index component with axis names replaced, through memory too."""
+    if isinstance(index, Indirect):
+        return Indirect(substitute_value(index.value, replacements))
+    return substitute(index, replacements)
+
+
+def substitute_value(value: Value, replacements: Mapping[str, Expression]) -> Value:
+    """`value` with axis names replaced by expressions."""
+
+    def change(node: Value) -> Value | None:
+        if isinstance(node, IndexValue):
+            return replace(node, expression=substitute(node.expression, replacements))
+        if isinstance(node, Load):
+            return replace(
+                node,
+                index=tuple(substitute_index(i, replacements) for i in node.index),
+                guard=tuple(
+                    Bound(substitute(b.index, replacements), substitute(b.extent, replacements))
+                    for b in node.guard
+                ),
+            )
+        return None
+
+    return map_value(value, change)
+
+
+def describe_shape(shape: tuple[Expression, ...], sizes: Mapping[str, int]) -> str:
+    """`[4096, 1000]`."""
+    return f"[{', '.join(str(evaluate(d, sizes)) for d in shape)}]"
+
+
+def plain(index: Expression) -> str | None:
+    """The name when `index` is just a name."""
+    return index.name if isinstance(index, Name) else None
+
+
+def is_one(extent: Expression) -> bool:
+    """Whether an extent is the literal 1 (a broadcast dimension)."""
+    return extent == Int(1)
+
+
+def show(nest: Nest) -> str:
+    """The nest on one line, for people and error messages."""
+    axes = " ".join(f"{a.name}<{to_python(a.extent)}:{a.kind[0]}" for a in nest.axes)
+    combine = f" {nest.store.combine}=" if nest.store.combine else " ="
+    return f"{nest.name}[{axes}] {nest.store.tensor}{combine} {type(nest.store.value).__name__}"

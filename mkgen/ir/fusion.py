@@ -1,0 +1,245 @@
+"""Groups nests into kernels.
+
+Pointwise nests are inlined into whatever loads them; what follows a reduction or a contraction
+joins it as epilogue; reductions over the same rows and columns become one row-wise kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from mkgen.expression import Expression, Name
+from mkgen.ir.kernel import Kernel, Reduction, merge_axes
+from mkgen.ir.nest import (
+    Axis, Graph, Indirect, Load, Nest, Store, Value, loads, map_value, substitute_index,
+    substitute_value, value_names, walk_value,
+)  # fmt: skip
+
+
+def fuse(graph: Graph) -> tuple[Kernel, ...]:
+    """The kernels of `graph`, in an order that respects their data."""
+    nests = _inline(graph)
+    kernels: list[Kernel] = []
+    for nest in nests:
+        home = _home(nest, kernels)
+        if home is None:
+            kernels.append(_open(nest))
+        else:
+            kernels[home] = _join(kernels[home], nest)
+    consumed = _consumed_outside(kernels) | set(graph.outputs)
+    return tuple(merge_axes(_keep_results(k, graph, consumed)) for k in kernels)
+
+
+def _inline(graph: Graph) -> list[Nest]:
+    """Every nest with the pointwise nests it loads computed in place, those then dropped."""
+    pinned = _pinned(graph)
+    known: dict[str, Nest] = {}
+    kept: list[Nest] = []
+    for nest in graph.nests:
+        value = _expand(nest.store.value, known)
+        nest = replace(nest, store=replace(nest.store, value=value))
+        inlinable = nest.store.combine is None and nest.store.tensor not in pinned
+        if inlinable:
+            known[nest.store.tensor] = nest
+        if not inlinable or nest.store.tensor in graph.outputs:
+            kept.append(nest)
+    return kept
+
+
+def _pinned(graph: Graph) -> set[str]:
+    """Tensors that must lie in memory: loaded under a guard, or as an index, or via one."""
+    pinned: set[str] = set()
+    for nest in graph.nests:
+        for value in walk_value(nest.store.value):
+            if isinstance(value, Load):
+                if value.guard:
+                    pinned.add(value.tensor)
+                if any(isinstance(i, Indirect) for i in value.index):
+                    pinned.add(value.tensor)
+                for index in value.index:
+                    if isinstance(index, Indirect):
+                        pinned |= {x.tensor for x in loads(index.value)}
+    return pinned
+
+
+def _expand(value: Value, known: Mapping[str, Nest]) -> Value:
+    def change(node: Value) -> Value | None:
+        if isinstance(node, Load) and node.tensor in known:
+            nest = known[node.tensor]
+            replacements = {
+                part.name: index
+                for part, index in zip(nest.store.index, node.index, strict=True)
+                if isinstance(part, Name)
+            }
+            return substitute_value(nest.store.value, replacements)
+        return None
+
+    return map_value(value, change)
+
+
+def _open(nest: Nest) -> Kernel:
+    parallel, reduced = nest.of_kind("parallel"), nest.of_kind("reduce")
+    store = nest.store
+    if store.combine is None:
+        return Kernel(
+            "pointwise", nest.name, parallel, space=parallel, stores=(store,), tag=nest.tag
+        )
+    reduction = Reduction(store.tensor, store.value.dtype, store.combine, store.value)
+    if nest.tag in ("matmul", "conv"):
+        split = _operands(nest)
+        if split is not None:
+            batch, rows, cols = split
+            return Kernel(
+                "contraction", nest.name, rows, cols, reduced, batch, parallel, (reduction,),
+                tag=nest.tag,
+            )  # fmt: skip
+    if nest.tag == "reduce":
+        return Kernel("rowwise", nest.name, parallel, reduced, reductions=(reduction,))
+    return Kernel(
+        "window", nest.name, parallel, depth=reduced, space=parallel, reductions=(reduction,),
+        tag=nest.tag,
+    )  # fmt: skip
+
+
+def _operands(nest: Nest) -> tuple[tuple[Axis, ...], tuple[Axis, ...], tuple[Axis, ...]] | None:
+    """Parallel axes of both operands, of the one that gives rows, of the one that gives columns.
+
+    Columns are the side that holds the fastest axis of the result, so that stores coalesce.
+    """
+    left, right = nest.store.value.children()
+    sides = [value_names(left), value_names(right)]
+    parallel = nest.of_kind("parallel")
+    batch = tuple(a for a in parallel if a.name in sides[0] and a.name in sides[1])
+    own = [
+        tuple(a for a in parallel if a.name in side and a not in batch) for side in sides
+    ]
+    if not own[0] or not own[1]:
+        return None
+    fastest = parallel[-1]
+    cols = own[0] if fastest in own[0] else own[1]
+    rows = own[1] if cols is own[0] else own[0]
+    return batch, rows, cols
+
+
+@dataclass
+class _Match:
+    """How a nest's axes correspond to those of a kernel."""
+
+    names: dict[str, str]
+    per_row: bool
+
+
+def _home(nest: Nest, kernels: list[Kernel]) -> int | None:
+    """The kernel `nest` can join: one that computes something it loads, axes permitting."""
+    if not kernels:
+        return None
+    needed = {load.tensor for load in loads(nest.store.value)}
+    written = {t: i for i, k in enumerate(kernels) for t in k.writes()}
+    producers = {
+        r.result: i for i, k in enumerate(kernels) for r in k.reductions if r.result in needed
+    }
+    if producers:
+        home = max(producers.values())
+        later = [written[t] for t in needed if t in written]
+        if any(i >= home for i in later) or _match(nest, kernels[home]) is None:
+            return None
+        outside = [t for t, i in producers.items() if i != home]
+        return home if not outside else None
+    last = len(kernels) - 1  # a second reduction over the same rows, of the same data
+    same = kernels[last].kind == "rowwise" and nest.tag == "reduce"
+    shared = needed & set(kernels[last].reads())
+    return last if same and shared and _match(nest, kernels[last]) else None
+
+
+def _match(nest: Nest, kernel: Kernel) -> _Match | None:
+    parallel, reduced = nest.of_kind("parallel"), nest.of_kind("reduce")
+    if kernel.kind == "rowwise":
+        return _match_rowwise(nest, kernel, parallel, reduced)
+    if nest.store.combine is not None:
+        return None
+    whole = kernel.space
+    if [a.extent for a in parallel] != [a.extent for a in whole]:
+        return None
+    names = {a.name: b.name for a, b in zip(parallel, whole, strict=True)}
+    return _Match(names, False) if _loads_in_place(nest, kernel, names) else None
+
+
+def _match_rowwise(
+    nest: Nest, kernel: Kernel, parallel: tuple[Axis, ...], reduced: tuple[Axis, ...]
+) -> _Match | None:
+    row_extents = [a.extent for a in kernel.rows]
+    col_extents = [a.extent for a in kernel.cols]
+    if nest.store.combine is not None:
+        rows, cols = list(parallel), list(reduced)
+    else:
+        results = {r.result for r in kernel.reductions}
+        row_names: list[str] = []
+        for load in loads(nest.store.value):
+            if load.tensor in results:
+                row_names = [i.name for i in load.index if isinstance(i, Name)]
+        rows = [a for a in parallel if a.name in row_names]
+        cols = [a for a in parallel if a.name not in row_names]
+        if not cols and [a.extent for a in rows] == row_extents:
+            names = {a.name: b.name for a, b in zip(rows, kernel.rows, strict=True)}
+            return _Match(names, True) if _loads_in_place(nest, kernel, names) else None
+    if [a.extent for a in rows] != row_extents or [a.extent for a in cols] != col_extents:
+        return None
+    names = {
+        a.name: b.name
+        for a, b in zip((*rows, *cols), (*kernel.rows, *kernel.cols), strict=True)
+    }
+    return _Match(names, False) if _loads_in_place(nest, kernel, names) else None
+
+
+def _loads_in_place(nest: Nest, kernel: Kernel, names: Mapping[str, str]) -> bool:
+    """Whether every result of the kernel is read by the thread group that computed it."""
+    results = {r.result for r in kernel.reductions}
+    if kernel.kind == "rowwise":
+        wanted: tuple[Expression, ...] = tuple(Name(a.name) for a in kernel.rows)
+    else:
+        wanted = tuple(Name(a.name) for a in kernel.space)
+    replacements = {old: Name(new) for old, new in names.items()}
+    for load in loads(nest.store.value):
+        if load.tensor in results:
+            got = tuple(substitute_index(i, replacements) for i in load.index)
+            if got != wanted:
+                return False
+    return True
+
+
+def _join(kernel: Kernel, nest: Nest) -> Kernel:
+    match = _match(nest, kernel)
+    assert match is not None
+    replacements = {old: Name(new) for old, new in match.names.items()}
+    value = substitute_value(nest.store.value, replacements)
+    if nest.store.combine is not None:
+        reduction = Reduction(nest.store.tensor, value.dtype, nest.store.combine, value)
+        return replace(kernel, reductions=(*kernel.reductions, reduction))
+    index = tuple(substitute_index(i, replacements) for i in nest.store.index)
+    store = replace(nest.store, value=value, index=index)
+    if match.per_row:
+        return replace(kernel, row_stores=(*kernel.row_stores, store))
+    return replace(kernel, stores=(*kernel.stores, store))
+
+
+def _consumed_outside(kernels: list[Kernel]) -> set[str]:
+    return {t for k in kernels for t in k.reads()}
+
+
+def _keep_results(kernel: Kernel, graph: Graph, consumed: set[str]) -> Kernel:
+    """Adds a store for every reduction result that is an output or read by another kernel."""
+    stores, row_stores = kernel.stores, kernel.row_stores
+    for reduction in kernel.reductions:
+        if reduction.result not in consumed:
+            continue
+        info = graph.tensors[reduction.result]
+        axes = kernel.rows if kernel.kind == "rowwise" else kernel.space
+        index = tuple(Name(a.name) for a in axes)
+        load = Load(reduction.dtype, reduction.result, info.shape, index)
+        store = Store(reduction.result, info.shape, index, load)
+        if kernel.kind == "rowwise":
+            row_stores = (store, *row_stores)
+        else:
+            stores = (store, *stores)
+    return replace(kernel, stores=stores, row_stores=row_stores)

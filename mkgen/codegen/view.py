@@ -1,0 +1,394 @@
+"""What a template sees of a kernel: names, extents, and stretches of code already printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mkgen.codegen.printer import (
+    Printer, Scope, decompose, flatten_store, flatten_value, used_axes, value_name,
+)  # fmt: skip
+from mkgen.expression import Expression, Name
+from mkgen.ir.kernel import Kernel, Reduction, arguments, extent
+from mkgen.ir.nest import Apply, Axis, Graph, Load, Store, Value, value_names, walk_value
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A kernel parameter."""
+
+    name: str
+    dtype: str
+    output: bool
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One reduction of a row-wise or window kernel, as code."""
+
+    name: str
+    dtype: str
+    combine: str
+    lines: str
+    """What comes before `value`, inside the loop over columns."""
+    value: str
+    scalars: str
+    """Values that follow from the result, once per row."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Declarations, then one expression."""
+
+    lines: str
+    value: str
+
+
+class View:
+    """A kernel through one dialect's printer."""
+
+    def __init__(self, kernel: Kernel, graph: Graph, printer: Printer) -> None:
+        self.kernel, self.graph, self.printer = kernel, graph, printer
+        writes = set(kernel.writes())
+        self.arguments = tuple(
+            Argument(n, graph.tensors[n].dtype, n in writes) for n in arguments(kernel, graph)
+        )
+        self.flat_rows = self._flat(kernel.rows, "row" if kernel.kind != "pointwise" else "i")
+        self.flat_cols = self._flat(kernel.cols, "col")
+        self.flat_depth = self._flat(kernel.depth, "depth")
+        self.flat_batch = self._flat(kernel.batch, "batch")
+
+    def _flat(self, axes: Sequence[Axis], default: str) -> str:
+        """The variable that walks a group of axes: the axis itself when there is one only."""
+        if len(axes) == 1:
+            return axes[0].name
+        every = (*self.kernel.rows, *self.kernel.cols, *self.kernel.depth, *self.kernel.batch)
+        taken = set(self.graph.tensors) | {a.name for a in every}
+        return default if default not in taken else f"{default}_index"
+
+    def extents(self) -> dict[str, Expression]:
+        """rows, cols, depth, batch, space: the number of points of each group."""
+        kernel = self.kernel
+        groups = {"rows": kernel.rows, "cols": kernel.cols, "depth": kernel.depth}
+        return {k: extent(v) for k, v in groups.items()} | {"batch": extent(kernel.batch)}
+
+    def scope(self, masks: Mapping[str, str] | None = None) -> Scope:
+        """An empty scope that knows the names already in use."""
+        flats = {self.flat_rows, self.flat_cols, self.flat_depth, self.flat_batch}
+        axes = (*self.kernel.rows, *self.kernel.cols, *self.kernel.depth, *self.kernel.batch)
+        taken = set(self.graph.tensors) | flats | {a.name for a in axes}
+        return Scope(masks=dict(masks or {}), taken=taken)
+
+    def groups(self) -> list[tuple[tuple[Axis, ...], str]]:
+        """Every group with the variable that walks it."""
+        kernel = self.kernel
+        pairs = (
+            (kernel.batch, self.flat_batch),
+            (kernel.rows, self.flat_rows),
+            (kernel.cols, self.flat_cols),
+            (kernel.depth, self.flat_depth),
+        )
+        return [(axes, flat) for axes, flat in pairs if axes]
+
+    def _flattened(self, value: Value) -> Value:
+        for axes, flat in self.groups():
+            if len(axes) > 1:
+                value = flatten_value(value, axes, flat)
+        return value
+
+    def _flattened_store(self, store: Store) -> Store:
+        for axes, flat in self.groups():
+            if len(axes) > 1:
+                store = flatten_store(store, axes, flat)
+        return store
+
+    def _declare_axes(
+        self,
+        values: Sequence[Value],
+        stores: Sequence[Store],
+        scope: Scope,
+        known: Sequence[str] = (),
+    ) -> None:
+        """Lines that take apart flat variables into the axes that are still named."""
+        for axes, flat in self.groups():
+            if len(axes) < 2:
+                continue
+            used = used_axes(values, stores, axes) - set(known)
+            for name, index in decompose(axes, Name(flat)).items():
+                if name in used:
+                    code = self.printer.index(index)
+                    scope.lines.append(self.printer.declare_index(name, code))
+            for axis in axes:
+                if flat in scope.masks:
+                    scope.masks.setdefault(axis.name, scope.masks[flat])
+
+    def stores(self, stores: Sequence[Store], scope: Scope, known: Sequence[str] = ()) -> str:
+        """Code that computes and writes `stores`."""
+        flat = [self._flattened_store(s) for s in stores]
+        self._declare_axes([], flat, scope, known)
+        self.printer.bind_shared([s.value for s in flat], scope)
+        for store in flat:
+            value = self.printer.expression(store.value, scope)
+            offset = self.printer.offset(store.shape, store.index, scope)
+            mask_names = frozenset().union(*(value_names_of(i) for i in store.index), frozenset())
+            scope.lines.append(self.printer_store(store, offset.code, value.code, scope, mask_names))
+        return "\n".join(scope.lines)
+
+    def printer_store(
+        self, store: Store, offset: str, value: str, scope: Scope, axes: frozenset[str]
+    ) -> str:
+        """One write, in the dialect's words."""
+        dtype = self.graph.tensors[store.tensor].dtype
+        code = self.printer.store(store.tensor, dtype, offset, value, store.value.dtype)
+        return self.printer.masked_store(code, [scope.masks[a] for a in sorted(axes & set(scope.masks))])
+
+    def block(self, value: Value, scope: Scope, known: Sequence[str] = ()) -> Block:
+        """Code that computes `value`."""
+        flat = self._flattened(value)
+        self._declare_axes([flat], [], scope, known)
+        self.printer.bind_shared([flat], scope)
+        code = self.printer.expression(flat, scope).code
+        return Block("\n".join(scope.lines), code)
+
+    def epilogue(self, accumulator: str, masks: Mapping[str, str] | None = None) -> str:
+        """The stores of a contraction or window kernel, its result being in `accumulator`."""
+        scope = self.scope(masks)
+        stores = [
+            replace(s, value=self._bind_result(s.value, scope, accumulator))
+            for s in self.kernel.stores
+        ]
+        return self.stores(stores, scope)
+
+    def _bind_result(self, value: Value, scope: Scope, accumulator: str) -> Value:
+        reduction = self.kernel.reductions[0]
+        for node in walk_value(value):
+            if isinstance(node, Load) and node.tensor == reduction.result:
+                flat = self._flattened(node)
+                scope.bound[node] = scope.bound[flat] = accumulator
+        return value
+
+    def operand(self, side: str, masks: Mapping[str, str] | None = None) -> Block:
+        """rows or cols operand of a contraction, one element, as code."""
+        return self.block(self.operand_value(side), self.scope(masks))
+
+    def operand_value(self, side: str) -> Value:
+        """The factor whose own parallel axes are the kernel's rows (`rows`) or columns (`cols`)."""
+        left, right = self.kernel.reductions[0].value.children()
+        rows = {a.name for a in self.kernel.rows}
+        first = left if rows & value_names(left) else right
+        return first if side == "rows" else (right if first is left else left)
+
+    def operand_name(self, side: str) -> str:
+        """The buffer an operand is loaded from."""
+        value = self.operand_value(side)
+        names = [v.tensor for v in walk_value(value) if isinstance(v, Load)]
+        return names[0]
+
+    def depth_fastest(self, side: str) -> bool:
+        """Whether neighbouring depth positions of an operand are neighbours in memory."""
+        value = self._flattened(self.operand_value(side))
+        load = next(v for v in walk_value(value) if isinstance(v, Load))
+        depth = {a.name for a in self.kernel.depth} | {self.flat_depth}
+        cols = {a.name for a in self.kernel.cols} | {self.flat_cols}
+        fastest = value_names_of(load.index[-1])
+        return bool(fastest & depth) and not fastest & cols
+
+    def window_stage(self, masks: Mapping[str, str] | None = None) -> Stage:
+        """The reduction of a window kernel: `lines` declare the parallel axes."""
+        reduction = self.kernel.reductions[0]
+        scope = self.scope(masks)
+        value = self._flattened(reduction.value)
+        self._declare_axes([value], [], scope, [a.name for a in self.kernel.depth])
+        outer = "\n".join(scope.lines)
+        scope.lines = []
+        code = self.printer.expression(value, scope).code
+        inner = "\n".join(scope.lines)
+        name = "best" if reduction.combine in ("max", "min") else "total"
+        return Stage(name, reduction.dtype, reduction.combine, inner, code, outer)
+
+    def window_epilogue(self, accumulator: str, masks: Mapping[str, str] | None = None) -> str:
+        """The stores of a window kernel whose parallel axes are already declared."""
+        value = self._flattened(self.kernel.reductions[0].value)
+        known = used_axes([value], [], self.kernel.rows)
+        scope = self.scope(masks)
+        stores = [
+            replace(s, value=self._bind_result(s.value, scope, accumulator))
+            for s in self.kernel.stores
+        ]
+        return self.stores(stores, scope, sorted(known))
+
+
+def value_names_of(index: Expression) -> frozenset[str]:
+    """Names an index component depends on."""
+    from mkgen.ir.nest import index_names
+
+    return index_names(index)
+
+
+@dataclass
+class Cache:
+    """A per-column value kept between the passes over a row."""
+
+    name: str
+    dtype: str
+
+
+class RowwiseView(View):
+    """A row-wise kernel: stages over the columns, then stores."""
+
+    def stages(self, keep: str | None, masks: Mapping[str, str] | None = None) -> list[Stage]:
+        """One stage per reduction.
+
+        With `keep` (a format of a cache slot, `{name}[item]`) values that several passes need are
+        stored where they first appear; without it every pass computes them again from memory.
+        """
+        self.base = self.scope(masks)
+        self.caches: list[Cache] = []
+        self._keep = keep
+        self._shared = self._kept_values() if keep else []
+        stages = []
+        for reduction in self.kernel.reductions:
+            stages.append(self._stage(reduction))
+        return stages
+
+    def row_axes(self) -> str:
+        """Lines that take the row apart into its axes."""
+        scope = self.scope()
+        values = [self._flattened(v) for v in self.kernel.values()]
+        stores = [self._flattened_store(s) for s in (*self.kernel.row_stores, *self.kernel.stores)]
+        if len(self.kernel.rows) > 1:
+            used = used_axes(values, stores, self.kernel.rows)
+            for name, index in decompose(self.kernel.rows, Name(self.flat_rows)).items():
+                if name in used:
+                    line = self.printer.declare_index(name, self.printer.index(index))
+                    scope.lines.append(line)
+        return "\n".join(scope.lines)
+
+    def _kept_values(self) -> list[Value]:
+        """Values over columns that more than one pass needs, inner ones first."""
+        cols = {a.name for a in self.kernel.cols} | {self.flat_cols}
+        passes: list[Value] = [r.value for r in self.kernel.reductions]
+        passes += [s.value for s in self.kernel.stores]
+        flat = [self._flattened(v) for v in passes]
+        found: dict[Value, int] = {}
+        for value in flat:
+            for node in dict.fromkeys(walk_value(value)):
+                if value_name(node) and value_names(node) & cols:
+                    found[node] = found.get(node, 0) + 1
+        every = [v for v, count in found.items() if count > 1]
+        rows = {a.name for a in self.kernel.rows} | {self.flat_rows}
+        return [v for v in every if value_names(v) & rows]
+
+    def _stage(self, reduction: Reduction) -> Stage:
+        scope = self.base.inner()
+        value = self._flattened(reduction.value)
+        self._declare_axes([value], [], scope, [a.name for a in self.kernel.rows])
+        self._fill_caches([value], scope)
+        self.printer.bind_shared([value], scope)
+        code = self.printer.expression(value, scope).code
+        name = self.base.fresh(reduction.result)
+        load = self._row_load(reduction)
+        self.base.bound[load] = name
+        return Stage(
+            name, reduction.dtype, reduction.combine, "\n".join(scope.lines), code,
+            self._scalars(),
+        )  # fmt: skip
+
+    def _row_load(self, reduction: Reduction) -> Load:
+        shape = tuple(a.extent for a in self.kernel.rows)
+        index = tuple(Name(a.name) for a in self.kernel.rows)
+        load = Load(reduction.dtype, reduction.result, shape, index)
+        flat = self._flattened(load)
+        assert isinstance(flat, Load)
+        for value in self.kernel.values():  # loads may see the result under another shape
+            for node in walk_value(self._flattened(value)):
+                if isinstance(node, Load) and node.tensor == reduction.result:
+                    return node
+        return flat
+
+    def _fill_caches(self, values: Sequence[Value], scope: Scope) -> None:
+        """Stores kept values at their first use; later passes find them in `base.bound`."""
+        nodes = {n for v in values for n in walk_value(v)}
+        inner_first = sorted(self._shared, key=lambda v: sum(1 for _ in walk_value(v)))
+        for value in inner_first:
+            if value in self.base.bound or value not in nodes:
+                continue
+            if self._only_under_kept(value, values, scope):
+                continue
+            assert self._keep is not None
+            name = self.base.fresh(value_name(value))
+            slot = self._keep.format(name=name)
+            code = self.printer.expression(value, scope).code
+            scope.lines.append(self.printer.assign(slot, code))
+            self.caches.append(Cache(name, value.dtype))
+            self.base.bound[value] = scope.bound[value] = slot
+
+    def _only_under_kept(self, value: Value, values: Sequence[Value], scope: Scope) -> bool:
+        """Whether every use of `value` is inside something that is itself kept already."""
+        bound = set(self.base.bound)
+
+        def reachable(node: Value) -> bool:
+            if node in bound:
+                return False
+            if node == value:
+                return True
+            return any(reachable(c) for c in node.children())
+
+        return not any(reachable(v) for v in values)
+
+    def _scalars(self) -> str:
+        """Named values of the row that can be computed now and are used later."""
+        cols = {a.name for a in self.kernel.cols} | {self.flat_cols}
+        lines: list[str] = []
+        candidates: dict[Value, None] = {}
+        for value in self.kernel.values():
+            for node in walk_value(self._flattened(value)):
+                if isinstance(node, Apply) and node.name and not value_names(node) & cols:
+                    candidates[node] = None
+        for node in sorted(candidates, key=lambda v: sum(1 for _ in walk_value(v))):
+            if node in self.base.bound or not self._ready(node):
+                continue
+            scope = self.base.inner()
+            code = self.printer.expression(node, scope).code
+            name = self.base.fresh(value_name(node))
+            lines += [*scope.lines, self.printer.declare(name, node.dtype, code)]
+            self.base.bound[node] = name
+        return "\n".join(lines)
+
+    def _ready(self, value: Value) -> bool:
+        results = {r.result for r in self.kernel.reductions}
+        for node in walk_value(value):
+            if isinstance(node, Load) and node.tensor in results and node not in self.base.bound:
+                return False
+        return True
+
+    def final(self) -> str:
+        """The last pass: what is written per element, inside the loop over columns."""
+        if not self.kernel.stores:
+            return ""
+        scope = self.base.inner()
+        flat = [self._flattened_store(s) for s in self.kernel.stores]
+        self._declare_axes([], flat, scope, [a.name for a in self.kernel.rows])
+        return self.stores_flat(flat, scope)
+
+    def per_row(self) -> str:
+        """What is written once per row."""
+        if not self.kernel.row_stores:
+            return ""
+        flat = [self._flattened_store(s) for s in self.kernel.row_stores]
+        return self.stores_flat(flat, self.base.inner())
+
+    def stores_flat(self, stores: Sequence[Store], scope: Scope) -> str:
+        """Writes whose indices are already flat."""
+        self.printer.bind_shared([s.value for s in stores], scope)
+        for store in stores:
+            value = self.printer.expression(store.value, scope)
+            offset = self.printer.offset(store.shape, store.index, scope)
+            axes = frozenset().union(*(value_names_of(i) for i in store.index), frozenset())
+            scope.lines.append(self.printer_store(store, offset.code, value.code, scope, axes))
+        return "\n".join(scope.lines)
+
+
+def make_view(kernel: Kernel, graph: Graph, printer: Printer) -> View:
+    """The view that suits the kernel's form."""
+    return (RowwiseView if kernel.kind == "rowwise" else View)(kernel, graph, printer)

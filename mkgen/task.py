@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import inspect
 import sys
@@ -113,6 +114,15 @@ class Task(Document):
     def hash(self) -> str:
         """SHA-256 of everything that decides what is computed and on what it is judged."""
         return content_hash(self.canonical_json())
+
+    @property
+    def title(self) -> str:
+        """The first line of the file's docstring, else the name."""
+        try:
+            text = ast.get_docstring(ast.parse(self.source)) or self.name
+        except SyntaxError:
+            text = self.name
+        return text.strip().splitlines()[0]
 
     def module(self, sizes: Sizes) -> Callable[..., Any]:
         """The callable to run for `sizes`; a module class is constructed under a fixed seed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mkgen.codegen.printer import (
     Printer, Scope, decompose, flatten_store, flatten_value, used_axes, value_name,
@@ -63,7 +64,7 @@ class View:
         if len(axes) == 1:
             return axes[0].name
         every = (*self.kernel.rows, *self.kernel.cols, *self.kernel.depth, *self.kernel.batch)
-        taken = set(self.graph.tensors) | {a.name for a in every}
+        taken = {a.name for a in self.arguments} | {a.name for a in every}
         return default if default not in taken else f"{default}_index"
 
     def extents(self) -> dict[str, Expression]:
@@ -76,7 +77,7 @@ class View:
         """An empty scope that knows the names already in use."""
         flats = {self.flat_rows, self.flat_cols, self.flat_depth, self.flat_batch}
         axes = (*self.kernel.rows, *self.kernel.cols, *self.kernel.depth, *self.kernel.batch)
-        taken = set(self.graph.tensors) | flats | {a.name for a in axes}
+        taken = {a.name for a in self.arguments} | flats | {a.name for a in axes}
         return Scope(masks=dict(masks or {}), taken=taken)
 
     def groups(self) -> list[tuple[tuple[Axis, ...], str]]:
@@ -167,6 +168,11 @@ class View:
                 scope.bound[node] = scope.bound[flat] = accumulator
         return value
 
+    def axis_names(self, axes: Sequence[Axis]) -> str:
+        """`k`, or `(n, p, q)`."""
+        names = ", ".join(a.name for a in axes)
+        return names if len(axes) == 1 else f"({names})"
+
     def operand(self, side: str, masks: Mapping[str, str] | None = None) -> Block:
         """rows or cols operand of a contraction, one element, as code."""
         return self.block(self.operand_value(side), self.scope(masks))
@@ -250,6 +256,20 @@ class RowwiseView(View):
         for reduction in self.kernel.reductions:
             stages.append(self._stage(reduction))
         return stages
+
+    def combines(self) -> list[tuple[str, str]]:
+        """Every (combine, dtype) the stages use, once."""
+        return list(dict.fromkeys((r.combine, r.dtype) for r in self.kernel.reductions))
+
+    def scratch_dtypes(self) -> list[str]:
+        """Dtypes that are combined over the work-group."""
+        return list(dict.fromkeys(r.dtype for r in self.kernel.reductions))
+
+    def needs_scratch(self, dtype: str, printer: Any, group: bool) -> bool:
+        """Whether some combine of `dtype` goes through shared memory."""
+        return any(
+            not printer.group_call(c, d, "", group) for c, d in self.combines() if d == dtype
+        )
 
     def row_axes(self) -> str:
         """Lines that take the row apart into its axes."""

@@ -1,0 +1,139 @@
+"""OpenCL C: the keyword table, and the host launcher in C."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mkgen.codegen.render import Plan
+from mkgen.codegen.view import Argument
+from mkgen.expression import Expression, to_c
+from mkgen.program import Source
+from mkgen_simt.printer import CPrinter, wrap
+
+
+class OpenclPrinter(CPrinter):
+    """What OpenCL C spells its own way. Barriers only: not every driver has sub-groups."""
+
+    language = "opencl"
+    extension = ".cl"
+    types = {
+        "float32": "float", "float64": "double", "int32": "int", "int64": "long",
+        "int16": "short", "int8": "char", "uint8": "uchar", "bool": "uchar",
+    }  # fmt: skip
+    calls = {
+        "exp": "exp({0})", "log": "log({0})", "sqrt": "sqrt({0})", "rsqrt": "rsqrt({0})",
+        "erf": "erf({0})", "tanh": "tanh({0})", "sigmoid": "(1.0f / (1.0f + exp(-({0}))))",
+        "abs": "fabs({0})", "floor": "floor({0})", "maximum": "maximum({0}, {1})",
+        "minimum": "minimum({0}, {1})", "isnan": "isnan({0})", "not": "!({0})",
+    }  # fmt: skip
+    device_function = ""
+    shared_pointer = "__local "
+    barrier = "barrier(CLK_LOCAL_MEM_FENCE);"
+    thread = "get_local_id(0)"
+    unroll = "#pragma unroll"
+    infinity = "INFINITY"
+
+    def group(self, axis: int, rank: int) -> str:
+        """Position of the work-group along an axis."""
+        return f"get_group_id({axis})"
+
+    def preamble(self, body: str) -> str:
+        """OpenCL C needs no header."""
+        return ""
+
+    def constants(self, constants: Mapping[str, int], ctype: str) -> str:
+        """Macros: OpenCL C 1.2 has no constant expressions of its own."""
+        width = max((len(n) for n in constants), default=0)
+        suffix = "L" if ctype == "long" else ""
+        return "".join(f"#define {n:<{width}} {v}{suffix}\n" for n, v in constants.items())
+
+    def define(self, name: str, code: str) -> str:
+        """A macro that follows from others."""
+        return f"#define {name} ({code})"
+
+    def parameter(self, argument: Argument) -> str:
+        """A pointer to global memory."""
+        const = "" if argument.output else "const "
+        return f"__global {const}{self.types[argument.dtype]}* restrict {argument.name}"
+
+    def kernel(self, entry: str, arguments: Sequence[Argument], threads: str, rank: int) -> str:
+        """`__kernel … void name(…)`."""
+        head = f"__kernel __attribute__((reqd_work_group_size({threads}, 1, 1)))\nvoid {entry}("
+        return head[: head.index("\n") + 1] + wrap(
+            f"void {entry}(", [self.parameter(a) for a in arguments], ")"
+        )
+
+    def shared(self, dtype: str, name: str, dimensions: str) -> str:
+        """A local array; only kernels may declare one."""
+        return f"__local {self.types[dtype]} {name}{dimensions};"
+
+    def launcher(self, plan: Plan) -> str:
+        """The launcher is host C, in a file of its own."""
+        return ""
+
+    def companions(self, plan: Plan, head: str, sizes: str) -> tuple[Source, ...]:
+        """`NAME.c`: sets the arguments and enqueues every kernel."""
+        buffers = (*plan.inputs, *plan.outputs, *plan.temporaries)
+        parameters = ["cl_command_queue queue", "cl_program program"]
+        parameters += [f"cl_mem {b.name}" for b in buffers] + ["cl_event* event"]
+        calls = []
+        for position, launch in enumerate(plan.launches):
+            last = position == len(plan.launches) - 1
+            axes = [a for a in range(3) if a == 0 or to_c(launch.grid[a]) != "1"]
+            sizes_of = [f"(size_t)({to_c(launch.block[a])})" for a in axes]
+            grid = [f"({to_c(launch.grid[a])})" for a in axes]
+            total = [f"{g} * {s}" for g, s in zip(grid, sizes_of, strict=True)]
+            calls.append(_ENQUEUE.format(
+                entry=launch.entry, rank=len(axes), count=len(launch.arguments),
+                local=", ".join(sizes_of), total=", ".join(total),
+                arguments=", ".join(f"&{a}" for a in launch.arguments),
+                event="event" if last else "NULL",
+            ))  # fmt: skip
+        body = (
+            "\n// Sets the arguments of a kernel and enqueues it.\n" + _HELPER
+            + "\n// Enqueues on an in-order queue; `program` is built from the .cl file beside this one.\n"
+            + wrap(f"cl_int {plan.launcher}(", parameters, ") {\n")
+            + "  cl_int status = CL_SUCCESS;\n" + "".join(calls) + "  return status;\n}\n"
+        )  # fmt: skip
+        constants = self._launch_constants(plan)
+        source = Source(
+            name=f"{plan.name}.c", language="c", head=head,
+            preamble="#include <CL/cl.h>\n", sizes=sizes, body=constants + body,
+        )  # fmt: skip
+        return (source,)
+
+    def _launch_constants(self, plan: Plan) -> str:
+        """Parameters the launch expressions name, as the kernel file defines them."""
+        from mkgen.expression import names
+
+        used: set[str] = set()
+        for launch in plan.launches:
+            every: tuple[Expression, ...] = (*launch.grid, *launch.block)
+            for expression in every:
+                used |= names(expression)
+        own = {k: v for k, v in plan.parameters.items() if k in used}
+        return "// Parameters of this variant.\n" + self.constants(own, "int") if own else ""
+
+
+_HELPER = """static cl_int enqueue(cl_command_queue queue, cl_program program, const char* name,
+                      cl_uint count, const cl_mem* const* arguments, cl_uint rank,
+                      const size_t* total, const size_t* local, cl_event* event) {
+  cl_int status;
+  cl_kernel kernel = clCreateKernel(program, name, &status);
+  if (status != CL_SUCCESS) return status;
+  for (cl_uint i = 0; i < count && status == CL_SUCCESS; ++i)
+    status = clSetKernelArg(kernel, i, sizeof(cl_mem), arguments[i]);
+  if (status == CL_SUCCESS)
+    status = clEnqueueNDRangeKernel(queue, kernel, rank, NULL, total, local, 0, NULL, event);
+  clReleaseKernel(kernel);  // the queue keeps it until it has run
+  return status;
+}
+"""
+
+_ENQUEUE = """  if (status == CL_SUCCESS) {{
+    const size_t local[] = {{{local}}};
+    const size_t total[] = {{{total}}};
+    const cl_mem* const arguments[] = {{{arguments}}};
+    status = enqueue(queue, program, "{entry}", {count}, arguments, {rank}, total, local, {event});
+  }}
+"""

@@ -1,0 +1,82 @@
+"""What CUDA and HIP spell alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mkgen.codegen.render import Plan
+from mkgen.codegen.view import Argument
+from mkgen.expression import Int, to_c
+from mkgen_simt.printer import CPrinter, wrap
+
+
+class CudaLikePrinter(CPrinter):
+    """CUDA C++ and HIP share everything but the host API and the lane exchange."""
+
+    types = {
+        "float32": "float", "float64": "double", "int32": "int", "int64": "long long",
+        "int16": "short", "int8": "signed char", "uint8": "unsigned char", "bool": "bool",
+    }  # fmt: skip
+    calls = {
+        "exp": "expf({0})", "log": "logf({0})", "sqrt": "sqrtf({0})", "rsqrt": "rsqrtf({0})",
+        "erf": "erff({0})", "tanh": "tanhf({0})", "sigmoid": "(1.0f / (1.0f + expf(-({0}))))",
+        "abs": "fabsf({0})", "floor": "floorf({0})", "maximum": "maximum({0}, {1})",
+        "minimum": "minimum({0}, {1})", "isnan": "isnan({0})", "not": "!({0})",
+    }  # fmt: skip
+    device_function = "__device__ "
+    shared_pointer = ""
+    barrier = "__syncthreads();"
+    thread = "threadIdx.x"
+    unroll = "#pragma unroll"
+    infinity = "INFINITY"
+    error: str
+    """`hipError_t`."""
+    stream: str
+    rtc_guard: str
+    """Macro that run-time compilers define: they take no host code."""
+
+    def group(self, axis: int, rank: int) -> str:
+        """Position of the block along an axis."""
+        return f"blockIdx.{'xyz'[axis]}"
+
+    def kernel(self, entry: str, arguments: Sequence[Argument], threads: str, rank: int) -> str:
+        """`extern "C" __global__ void __launch_bounds__(THREADS) name(…)`."""
+        mark = f'extern "C" __global__ void __launch_bounds__({threads})\n'
+        return mark + wrap(f"{entry}(", [self.parameter(a) for a in arguments], ")")
+
+    def shared(self, dtype: str, name: str, dimensions: str) -> str:
+        """A static shared array."""
+        return f"__shared__ {self.types[dtype]} {name}{dimensions};"
+
+    def launch(self, entry: str, grid: str, block: str, shared: str, arguments: str) -> str:
+        """The lines that launch one kernel."""
+        raise NotImplementedError
+
+    def launcher(self, plan: Plan) -> str:
+        """A host function that launches every kernel on `stream`."""
+        buffers = (*plan.inputs, *plan.outputs, *plan.temporaries)
+        outputs = {b.name for b in (*plan.outputs, *plan.temporaries)}
+        parameters = [
+            f"{'' if b.name in outputs else 'const '}{self.types[b.dtype]}* {b.name}"
+            for b in buffers
+        ] + [f"{self.stream} stream"]
+        lines = [
+            self.launch(
+                p.entry,
+                self.extent3(p.grid),
+                self.extent3(p.block),
+                "" if p.dynamic_shared == Int(0) else to_c(p.dynamic_shared),
+                ", ".join(p.arguments),
+            )
+            for p in plan.launches
+        ]
+        return (
+            f"\n#ifndef {self.rtc_guard}\n"
+            f"// Launches on `stream`; every pointer is a contiguous device buffer of the shape above.\n"
+            + wrap(f'extern "C" {self.error} {plan.launcher}(', parameters, ") {\n")
+            + f"{self.sequence(lines)}}}\n#endif\n"
+        )
+
+    def sequence(self, launches: Sequence[str]) -> str:
+        """Launches one after the other, stopping at the first error."""
+        raise NotImplementedError

@@ -1,0 +1,264 @@
+"""The C family's printer: one body, four keyword tables (CUDA, HIP, OpenCL, SYCL)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mkgen.codegen.printer import SELECT, UNARY, Scope, Text, number
+from mkgen.codegen.render import SHORT, DialectPrinter, LaunchPlan
+from mkgen.codegen.view import Argument, View
+from mkgen.expression import Expression, Int, evaluate, to_c
+from mkgen.ir.nest import Load
+from mkgen.program import Configuration, Simt
+
+#: How a combine is written; `maximum` and `minimum` are helpers that let NaN win, as in PyTorch.
+COMBINE = {
+    "sum": "{0} + {1}",
+    "prod": "{0} * {1}",
+    "max": "maximum({0}, {1})",
+    "min": "minimum({0}, {1})",
+}
+
+
+class CPrinter(DialectPrinter):
+    """Spellings shared by the four; what differs is class data below."""
+
+    def __init__(self, sub_group: int) -> None:
+        self.sub_group = sub_group
+        """Lanes of the arch."""
+        self.index_type = "int"
+
+    types: Mapping[str, str]
+    device_function: str
+    """Before a helper function: `__device__ `."""
+    shared_pointer: str
+    """Before a pointer to shared memory: `__local `."""
+    barrier: str
+    thread: str
+    """Position of the thread in its block."""
+    unroll: str
+    infinity: str
+    shuffle: str = ""
+    """Format of an exchange between lanes, {0} value, {1} lane mask; empty when there is none."""
+
+    # -- values ---------------------------------------------------------------------------------
+
+    def literal(self, value: float | int | bool, dtype: str) -> Text:
+        """`0.5f`, `3`, `INFINITY`."""
+        if dtype == "bool":
+            return Text("true" if value else "false")
+        if "float" not in dtype:
+            return Text(str(int(value)))
+        if math.isinf(value):
+            return Text(self.infinity) if value > 0 else Text(f"-{self.infinity}", UNARY)
+        suffix = "" if dtype == "float64" else "f"
+        text = Text(f"{number(float(value))}{suffix}")
+        return text if value >= 0 else Text(text.code, UNARY)
+
+    def index(self, expression: Expression) -> str:
+        """An index expression as C."""
+        return to_c(expression)
+
+    def load(self, load: Load, offset: Text, scope: Scope) -> Text:
+        """`x[i]`, or a guarded read."""
+        code = f"{load.tensor}[{offset.code}]"
+        if not load.guard:
+            return Text(code)
+        tests = [
+            f"0 <= {self.index(b.index)} && {self.index(b.index)} < {self.index(b.extent)}"
+            for b in load.guard
+        ]
+        other = self.literal(load.other or 0.0, load.dtype)
+        return Text(f"{' && '.join(tests)} ? {code} : {other.code}", SELECT)
+
+    def select(self, condition: Text, yes: Text, no: Text) -> Text:
+        """A conditional expression."""
+        return Text(
+            f"{condition.inside(SELECT + 1)} ? {yes.inside(SELECT + 1)} : {no.inside(SELECT)}",
+            SELECT,
+        )
+
+    def cast(self, value: Text, source: str, dtype: str) -> Text:
+        """A conversion, left to the language where it is implicit and exact."""
+        return Text(f"({self.types[dtype]}){value.inside(UNARY)}", UNARY)
+
+    def declare(self, name: str, dtype: str, code: str) -> str:
+        """`const float mean = total / COLS;`."""
+        return f"const {self.types[dtype]} {name} = {code};"
+
+    def declare_index(self, name: str, code: str) -> str:
+        """`const int h = p * STRIDE_H + r;`."""
+        return f"const {self.index_type} {name} = {code};"
+
+    def assign(self, target: str, code: str) -> str:
+        """`x_value[item] = x[i];`."""
+        return f"{target} = {code};"
+
+    def store(self, tensor: str, dtype: str, offset: str, code: str, source: str) -> str:
+        """`y[i] = value;`."""
+        return f"{tensor}[{offset}] = {code};"
+
+    # -- files ----------------------------------------------------------------------------------
+
+    def comment(self, lines: Sequence[str]) -> str:
+        """A head comment in line comments."""
+        return "".join(f"// {line}\n" for line in ("SPDX-License-Identifier: Apache-2.0", *lines))
+
+    def sizes(self, constants: Mapping[str, int], index_bits: int) -> str:
+        """`constexpr int ROWS = 4096, COLS = 1000;`, wrapped."""
+        self.index_type = self.types["int32" if index_bits == 32 else "int64"]
+        return "\n// Sizes. Everything below follows from them.\n" + self.constants(
+            constants, self.index_type
+        )
+
+    def parameters(self, constants: Mapping[str, int]) -> str:
+        """The constants of the variant."""
+        if not constants:
+            return ""
+        return "// Parameters of this variant.\n" + self.constants(constants, "int") + "\n"
+
+    def constants(self, constants: Mapping[str, int], ctype: str) -> str:
+        """Named compile-time constants, as many on a line as fit."""
+        lines, line = [], ""
+        for name, value in constants.items():
+            piece = f"{name} = {value}"
+            if line and len(line) + len(piece) > 80:
+                lines.append(line)
+                line = ""
+            line += f", {piece}" if line else f"constexpr {ctype} {piece}"
+        return "".join(f"{text};\n" for text in [*lines, line] if text)
+
+    def helpers(self, body: str) -> str:
+        """`maximum` and `minimum`, when called."""
+        made = []
+        for name, sign in (("maximum", ">"), ("minimum", "<")):
+            for ctype in ("float", "int"):
+                uses = re.search(rf"\b{name}\(", body)
+                typed = f"{ctype} " in body
+                if uses and typed and ctype == "float":
+                    made.append(
+                        f"// The {'larger' if sign == '>' else 'smaller'} of two; NaN wins, as in PyTorch.\n"
+                        f"{self.device_function}float {name}(float a, float b) "
+                        f"{{ return b {sign} a || b != b ? b : a; }}\n\n"
+                    )
+        return "".join(made)
+
+    def combine(self, combine: str, dtype: str, a: str, b: str) -> str:
+        """`a` combined with `b`."""
+        if "float" not in dtype and combine in ("max", "min"):
+            sign = ">" if combine == "max" else "<"
+            return f"{b} {sign} {a} ? {b} : {a}"
+        return COMBINE[combine].format(a, b)
+
+    def accumulate(self, combine: str, dtype: str, name: str, value: str) -> str:
+        """The statement that combines `value` into `name`."""
+        if combine == "sum":
+            return f"{name} += {value};"
+        if "float" not in dtype and combine in ("max", "min"):
+            return f"{self.declare('candidate', dtype, value)}\n{name} = " + (
+                self.combine(combine, dtype, name, "candidate") + ";"
+            )
+        return f"{name} = {self.combine(combine, dtype, name, value)};"
+
+    def workgroup_name(self, combine: str, dtype: str) -> str:
+        """`workgroup_sum`, `workgroup_min_int32`."""
+        return f"workgroup_{combine}" + ("" if dtype == "float32" else f"_{dtype}")
+
+    def scratch_name(self, dtype: str) -> str:
+        """The shared array through which values of `dtype` are combined."""
+        return "scratch" if dtype == "float32" else f"scratch_{dtype}"
+
+    def group_call(self, combine: str, dtype: str, value: str, group: bool) -> str:
+        """The language's own work-group reduction, or nothing."""
+        return ""
+
+    def workgroup_call(self, combine: str, dtype: str, value: str, group: bool) -> str:
+        """`value` combined over the work-group."""
+        own = self.group_call(combine, dtype, value, group)
+        return own or f"{self.workgroup_name(combine, dtype)}({value}, {self.scratch_name(dtype)})"
+
+    def define(self, name: str, code: str) -> str:
+        """A constant that follows from others."""
+        return f"constexpr int {name} = {code};"
+
+    def start(self, combine: str, dtype: str) -> str:
+        """What a reduction starts from."""
+        if combine in ("sum", "prod"):
+            return self.literal(0 if combine == "sum" else 1, dtype).code
+        if "float" in dtype:
+            return self.literal(-math.inf if combine == "max" else math.inf, dtype).code
+        bits = 63 if dtype == "int64" else 31
+        highest = 2**bits - 1
+        if combine == "min":
+            return str(highest)
+        return f"-{highest} - 1"
+
+    def parameter(self, argument: Argument) -> str:
+        """One pointer parameter."""
+        const = "" if argument.output else "const "
+        return f"{const}{self.types[argument.dtype]}* __restrict__ {argument.name}"
+
+    def kernel(self, entry: str, arguments: Sequence[Argument], threads: str, rank: int) -> str:
+        """The head of a kernel up to its opening brace."""
+        raise NotImplementedError
+
+    def prologue(self, rank: int) -> str:
+        """First lines of a kernel, indented."""
+        return ""
+
+    def shared(self, dtype: str, name: str, dimensions: str) -> str:
+        """Declares an array in shared memory: `__shared__ float tile[16][64];`."""
+        raise NotImplementedError
+
+    def group(self, axis: int, rank: int) -> str:
+        """Position of the work-group along an axis (x is 0) in a kernel of `rank` axes."""
+        raise NotImplementedError
+
+    def block(self, axis: int, bits: int, rank: int = 1) -> str:
+        """`group`, wide enough to multiply."""
+        code = self.group(axis, rank)
+        return code if bits == 32 else f"({self.types['int64']}){code}"
+
+    def context(self, view: View, index_bits: int) -> dict[str, Any]:
+        """Adds `t` (this printer) and the index type."""
+        self.index_type = self.types["int32" if index_bits == 32 else "int64"]
+        return {"t": self, "index": self.index_type}
+
+    def configuration(self, launch: LaunchPlan, values: Mapping[str, int]) -> Configuration:
+        """A SIMT launch."""
+        x, y, z = (evaluate(e, values) for e in launch.grid)
+        a, b, c = (evaluate(e, values) for e in launch.block)
+        return Simt(
+            grid=(x, y, z),
+            block=(a, b, c),
+            dynamic_shared=evaluate(launch.dynamic_shared, values),
+        )
+
+    def launcher_name(self, task: str, dtype: str) -> str:
+        """`conv2d_f32`."""
+        return f"{task}_{SHORT[dtype]}"
+
+    @staticmethod
+    def extent3(expressions: Sequence[Expression]) -> str:
+        """`ROWS` or `a, b, c` with trailing ones left out, as arguments of dim3."""
+        kept = list(expressions)
+        while len(kept) > 1 and kept[-1] == Int(1):
+            kept.pop()
+        return ", ".join(to_c(e) for e in kept)
+
+
+def wrap(head: str, items: Sequence[str], tail: str, width: int = 100) -> str:
+    """`head` + comma-separated `items` + `tail`, broken into lines aligned after `head`."""
+    lines = [head]
+    for position, item in enumerate(items):
+        piece = item + ("," if position < len(items) - 1 else "")
+        ending = len(tail.rstrip()) if position == len(items) - 1 else 0
+        space = " " if position and lines[-1].strip() != "" and lines[-1] != head else ""
+        if position and len(lines[-1]) + len(space + piece) + ending > width:
+            lines.append(" " * len(head))
+            space = ""
+        lines[-1] += space + piece
+    return "\n".join(lines) + tail

@@ -1,0 +1,107 @@
+"""SYCL 2020 with oneAPI's free-function kernels: the keyword table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mkgen.codegen.render import Plan
+from mkgen.codegen.view import Argument
+from mkgen.expression import Expression, Int, to_c
+from mkgen_simt.printer import CPrinter, wrap
+
+
+class SyclPrinter(CPrinter):
+    """What SYCL spells its own way: the fastest axis of an nd_range is the last."""
+
+    language = "sycl"
+    extension = ".cpp"
+    types = {
+        "float32": "float", "float64": "double", "int32": "int", "int64": "long long",
+        "int16": "short", "int8": "signed char", "uint8": "unsigned char", "bool": "bool",
+    }  # fmt: skip
+    calls = {
+        "exp": "sycl::exp({0})", "log": "sycl::log({0})", "sqrt": "sycl::sqrt({0})",
+        "rsqrt": "sycl::rsqrt({0})", "erf": "sycl::erf({0})", "tanh": "sycl::tanh({0})",
+        "sigmoid": "(1.0f / (1.0f + sycl::exp(-({0}))))", "abs": "sycl::fabs({0})",
+        "floor": "sycl::floor({0})", "maximum": "maximum({0}, {1})",
+        "minimum": "minimum({0}, {1})", "isnan": "sycl::isnan({0})", "not": "!({0})",
+    }  # fmt: skip
+    device_function = "inline "
+    shared_pointer = ""
+    barrier = "sycl::group_barrier(group);"
+    thread = "group.get_local_linear_id()"
+    unroll = "#pragma unroll"
+    infinity = "std::numeric_limits<float>::infinity()"
+
+    def group(self, axis: int, rank: int) -> str:
+        """Position of the work-group along an axis, x first."""
+        return f"group.get_group_id({rank - 1 - axis})"
+
+    def prologue(self, rank: int) -> str:
+        """The work-group this work-item is in."""
+        return f"  const auto group = oneapi::this_work_item::get_work_group<{rank}>();"
+
+    def group_call(self, combine: str, dtype: str, value: str, group: bool) -> str:
+        """The group algorithm; not for floating max and min, where it would lose a NaN."""
+        if not group or (combine in ("max", "min") and "float" in dtype):
+            return ""
+        words = {"sum": "plus", "prod": "multiplies", "max": "maximum", "min": "minimum"}
+        return f"sycl::reduce_over_group(group, {value}, sycl::{words[combine]}<>())"
+
+    def preamble(self, body: str) -> str:
+        """SYCL, and the short names of the extensions used."""
+        limits = "#include <limits>\n" if "numeric_limits" in body else ""
+        return (
+            f"{limits}#include <sycl/sycl.hpp>\n"
+            "namespace oneapi = sycl::ext::oneapi;\n"
+            "namespace exp_ = sycl::ext::oneapi::experimental;\n"
+        )
+
+    def parameter(self, argument: Argument) -> str:
+        """A USM pointer."""
+        const = "" if argument.output else "const "
+        return f"{const}{self.types[argument.dtype]}* {argument.name}"
+
+    def kernel(self, entry: str, arguments: Sequence[Argument], threads: str, rank: int) -> str:
+        """A free function marked as an nd_range kernel."""
+        mark = f'extern "C" SYCL_EXT_ONEAPI_FUNCTION_PROPERTY((exp_::nd_range_kernel<{rank}>))\n'
+        return mark + wrap(f"void {entry}(", [self.parameter(a) for a in arguments], ")")
+
+    def shared(self, dtype: str, name: str, dimensions: str) -> str:
+        """An array in local memory."""
+        return f"exp_::work_group_static<{self.types[dtype]}{dimensions}> {name};"
+
+    def launcher(self, plan: Plan) -> str:
+        """A host function that submits every kernel to `queue`."""
+        buffers = (*plan.inputs, *plan.outputs, *plan.temporaries)
+        outputs = {b.name for b in (*plan.outputs, *plan.temporaries)}
+        parameters = ["sycl::queue& queue"] + [
+            f"{'' if b.name in outputs else 'const '}{self.types[b.dtype]}* {b.name}"
+            for b in buffers
+        ]
+        lines = []
+        for position, launch in enumerate(plan.launches):
+            rank = 1 if launch.rank == 1 else 3
+            items, groups = self._range(launch.block, rank), self._range(launch.grid, rank)
+            last = position == len(plan.launches) - 1
+            keep = "return " if last else f"const auto step{position + 1} = "
+            wait = f"    handler.depends_on(step{position});\n" if position else ""
+            arguments = ", ".join(launch.arguments)
+            lines.append(
+                f"  {keep}exp_::submit_with_event(queue, [&](sycl::handler& handler) {{\n{wait}"
+                f"    const sycl::range<{rank}> groups({groups});\n"
+                f"    const sycl::range<{rank}> items({items});\n"
+                f"    exp_::nd_launch(handler, sycl::nd_range<{rank}>(groups * items, items),\n"
+                f"                    exp_::kernel_function<{launch.entry}>, {arguments});\n"
+                "  });\n"
+            )
+        return (
+            "\n// Submits to `queue`; every pointer is a contiguous USM array of the shape above.\n"
+            + wrap(f"sycl::event {plan.launcher}(", parameters, ") {\n") + "".join(lines) + "}\n"
+        )  # fmt: skip
+
+    @staticmethod
+    def _range(expressions: Sequence[Expression], rank: int) -> str:
+        kept = list(expressions[:rank])
+        kept += [Int(1)] * (rank - len(kept))
+        return ", ".join(to_c(e) for e in reversed(kept))

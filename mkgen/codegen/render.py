@@ -1,0 +1,343 @@
+"""Kernels x templates x parameters -> programs. Needs nothing installed but Jinja2."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mkgen.codegen.printer import Printer
+from mkgen.codegen.template import Parameters, Template, environment
+from mkgen.codegen.view import View, make_view
+from mkgen.expression import Expression, evaluate, parse, substitute
+from mkgen.ir.kernel import Kernel
+from mkgen.ir.nest import Graph, describe_shape
+from mkgen.program import (
+    Buffer, BufferRole, Configuration, Glue, Launch, PrecisionClass, Program, Source, Variant,
+)  # fmt: skip
+from mkgen.target import Target
+from mkgen.task import Task, Workload
+
+SHORT = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16", "int64": "i64",
+         "int32": "i32", "bool": "b8", "int8": "i8", "uint8": "u8", "int16": "i16"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LaunchPlan:
+    """One launch with its expressions still over names: what a launcher prints."""
+
+    entry: str
+    arguments: tuple[str, ...]
+    writes: tuple[str, ...]
+    grid: tuple[Expression, Expression, Expression]
+    block: tuple[Expression, Expression, Expression]
+    dynamic_shared: Expression
+    constexprs: dict[str, Expression]
+    warps: Expression
+    stages: Expression
+    rank: int = 1
+    """Axes of the grid the kernel knows about."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a dialect needs to print a launcher."""
+
+    name: str
+    """The task: `conv2d`."""
+    launcher: str
+    inputs: tuple[Buffer, ...]
+    outputs: tuple[Buffer, ...]
+    temporaries: tuple[Buffer, ...]
+    shapes: dict[str, tuple[Expression, ...]]
+    launches: tuple[LaunchPlan, ...]
+    parameters: dict[str, int]
+    """Constants of the variant."""
+    glue: tuple[Glue, ...] = ()
+
+
+class DialectPrinter(Printer):
+    """A printer that can also lay out a whole file."""
+
+    extension: str
+
+    @abstractmethod
+    def preamble(self, body: str) -> str:
+        """Includes or imports that `body` needs."""
+
+    @abstractmethod
+    def sizes(self, constants: Mapping[str, int], index_bits: int) -> str:
+        """The block of named compile-time constants."""
+
+    @abstractmethod
+    def parameters(self, constants: Mapping[str, int]) -> str:
+        """The constants of the variant."""
+
+    @abstractmethod
+    def launcher_name(self, task: str, dtype: str) -> str:
+        """Name of the host function."""
+
+    @abstractmethod
+    def launcher(self, plan: Plan) -> str:
+        """The host function, part of the kernel's file."""
+
+    def companions(self, plan: Plan, head: str, sizes: str) -> tuple[Source, ...]:
+        """Further sources: a host launcher in a file of its own."""
+        return ()
+
+    @abstractmethod
+    def comment(self, lines: Sequence[str]) -> str:
+        """A head comment."""
+
+    @abstractmethod
+    def configuration(self, launch: LaunchPlan, values: Mapping[str, int]) -> Configuration:
+        """The launch as data."""
+
+    def helpers(self, body: str) -> str:
+        """Small functions that printed expressions call."""
+        return ""
+
+    def context(self, view: View, index_bits: int) -> dict[str, Any]:
+        """Names a template of this dialect may use beside the common ones."""
+        return {"t": self}
+
+    language: Literal["cuda", "hip", "opencl", "sycl", "triton", "pallas"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that decides a program's text, but for the sizes."""
+
+    task: Task
+    graph: Graph
+    kernels: tuple[Kernel, ...]
+    templates: tuple[Template, ...]
+    """One per kernel."""
+    parameters: Parameters
+    """By constant name; with several kernels, prefixed by the kernel's."""
+    index_bits: Literal[32, 64]
+    target: Target
+    precision: PrecisionClass = PrecisionClass.STRICT
+
+
+def render(request: Request, printer: DialectPrinter, workload: Workload) -> Program:
+    """The program of `request` for the sizes of `workload`."""
+    graph, values = request.graph, request.graph.sizes(workload.sizes)
+    shown = {k: v for k, v in request.parameters.items() if _is_constant(v)}
+    parts: list[str] = []
+    launches: list[LaunchPlan] = []
+    requirements: list[tuple[str, bool]] = []
+    for kernel, template in zip(request.kernels, request.templates, strict=True):
+        prefix = parameter_prefix(request.kernels, kernel)
+        view = make_view(kernel, graph, printer)
+        parts.append(_body(request, printer, view, template, prefix))
+        launches.append(_launch_plan(view, template, prefix))
+        facts = _facts(view, request.parameters, prefix, values)
+        for condition in template.spec.requirements:
+            requirements.append((condition, bool(evaluate(parse(condition), facts))))
+    kernels_text = "\n".join(parts)
+    constants = {k: int(v) for k, v in shown.items() if _names(k, kernels_text, launches)}
+    dtype = next(
+        (t.dtype for t in graph.tensors.values() if "float" in t.dtype),
+        graph.tensors[graph.outputs[0]].dtype,
+    )
+    name = printer.launcher_name(request.task.name, dtype)
+    plan = _plan(request, name, launches, values, constants)
+    launcher = printer.launcher(plan)
+    body = printer.parameters(constants) + printer.helpers(kernels_text) + kernels_text + launcher
+    everything = body + "".join(s.body for s in printer.companions(plan, "", ""))
+    sizes = {
+        k: v for k, v in values.items() if re.search(rf"\b{k}\b", everything)
+    }
+    size_text = printer.sizes(sizes, request.index_bits)
+    head = printer.comment(head_lines(request, values, ()))
+    source = Source(
+        name=f"{request.task.name}{printer.extension}", language=printer.language, head=head,
+        preamble=printer.preamble(body), sizes=size_text, body=body,
+    )  # fmt: skip
+    return Program(
+        task=request.task.name,
+        task_hash=request.task.hash,
+        workload=workload.name,
+        target=request.target,
+        precision=request.precision,
+        sources=(source, *printer.companions(plan, head, size_text)),
+        buffers=(*plan.inputs, *plan.outputs, *plan.temporaries),
+        steps=tuple(_step(p, source.name, printer, {**values, **constants}) for p in launches),
+        variant=Variant(
+            templates=tuple(t.name for t in request.templates),
+            parameters=request.parameters,
+            index_bits=request.index_bits,
+        ),
+        launcher=plan.launcher,
+        constants=sizes,
+        requirements=tuple(requirements),
+    )
+
+
+def _is_constant(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _names(name: str, text: str, launches: Sequence[LaunchPlan]) -> bool:
+    used = re.search(rf"\b{name}\b", text) is not None
+    return used or any(name in repr(p) for p in launches)
+
+
+def parameter_prefix(kernels: Sequence[Kernel], kernel: Kernel) -> str:
+    """What a kernel's parameters start with: nothing when it is the only one."""
+    return "" if len(kernels) == 1 else f"{kernel.name.upper()}_"
+
+
+def entry_name(request: Request, kernel: Kernel) -> str:
+    """`conv2d_kernel`."""
+    stem = request.task.name if len(request.kernels) == 1 else kernel.name
+    return f"{stem}_kernel"
+
+
+def _own(parameters: Parameters, prefix: str) -> Parameters:
+    return {k.removeprefix(prefix): v for k, v in parameters.items() if k.startswith(prefix)}
+
+
+def _facts(
+    view: View, parameters: Parameters, prefix: str, values: Mapping[str, int]
+) -> dict[str, int]:
+    extents = {k: evaluate(e, values) for k, e in view.extents().items()}
+    own = {k: v for k, v in _own(parameters, prefix).items() if isinstance(v, int)}
+    return {**values, **extents, **own}
+
+
+def _body(
+    request: Request, printer: DialectPrinter, view: View, template: Template, prefix: str
+) -> str:
+    own = _own(request.parameters, prefix)
+    context = {
+        "view": view,
+        "kernel": view.kernel,
+        "entry": entry_name(request, view.kernel),
+        "choice": own,
+        "bits": request.index_bits,
+        "arch": request.target.arch,
+        **{k: f"{prefix}{k}" for k, v in own.items()},
+        **{k: printer.index(e) for k, e in view.extents().items()},
+        **printer.context(view, request.index_bits),
+    }
+    text = environment().from_string(template.body).render(context)
+    return tidy(text)
+
+
+def tidy(text: str) -> str:
+    """`text` without trailing blanks, double blank lines, or blank lines inside braces' edges."""
+    text = re.sub(r"[ \t]+\n", "\n", text)
+    text = re.sub(r"\n{3,}", "\n\n", text)
+    text = re.sub(r"([{:])\n\n", r"\1\n", text)
+    text = re.sub(r"\n\n([ \t]*})", r"\n\1", text)
+    return text.strip("\n") + "\n"
+
+
+def _launch_plan(view: View, template: Template, prefix: str) -> LaunchPlan:
+    spec = template.spec.launch
+    from mkgen.expression import Name
+
+    replacements: dict[str, Expression] = dict(view.extents())
+    replacements |= {k: Name(f"{prefix}{k}") for k in template.spec.parameters}
+
+    def read(text: str) -> Expression:
+        return substitute(parse(text), replacements)
+
+    def three(texts: tuple[str, ...]) -> tuple[Expression, Expression, Expression]:
+        x, y, z = (*(read(t) for t in texts), read("1"), read("1"))[:3]
+        return x, y, z
+
+    stem = view.kernel
+    return LaunchPlan(
+        entry="",
+        arguments=tuple(a.name for a in view.arguments),
+        writes=tuple(stem.writes()),
+        grid=three(spec.grid),
+        block=three(spec.block),
+        dynamic_shared=read(spec.dynamic_shared),
+        constexprs={k: read(v) for k, v in spec.constexprs.items()},
+        warps=read(spec.warps),
+        stages=read(spec.stages),
+        rank=len(spec.grid),
+    )
+
+
+def _plan(
+    request: Request,
+    launcher: str,
+    launches: list[LaunchPlan],
+    values: Mapping[str, int],
+    constants: dict[str, int],
+) -> Plan:
+    from dataclasses import replace
+
+    for position, kernel in enumerate(request.kernels):
+        launches[position] = replace(launches[position], entry=entry_name(request, kernel))
+    graph = request.graph
+    used = {a for p in launches for a in p.arguments}
+    roles = {
+        "input": BufferRole.INPUT, "parameter": BufferRole.PARAMETER,
+        "output": BufferRole.OUTPUT, "temporary": BufferRole.TEMPORARY,
+    }  # fmt: skip
+    made = [
+        Buffer(name=n, dtype=t.dtype, shape=graph.shape(n, values), role=roles[t.role])
+        for n, t in graph.tensors.items()
+        if n in used or t.role in ("input", "parameter")
+    ]
+    outputs = {n: b for b in made for n in [b.name] if b.role is BufferRole.OUTPUT}
+    return Plan(
+        name=request.task.name,
+        launcher=launcher,
+        inputs=tuple(b for b in made if b.role in (BufferRole.INPUT, BufferRole.PARAMETER)),
+        outputs=tuple(outputs[n] for n in graph.outputs),
+        temporaries=tuple(b for b in made if b.role is BufferRole.TEMPORARY),
+        shapes={n: t.shape for n, t in graph.tensors.items()},
+        launches=tuple(launches),
+        parameters=constants,
+    )
+
+
+def _step(
+    plan: LaunchPlan, source: str, printer: DialectPrinter, values: Mapping[str, int]
+) -> Launch:
+    return Launch(
+        source=source,
+        entry=plan.entry,
+        args=plan.arguments,
+        reads=tuple(a for a in plan.arguments if a not in plan.writes),
+        writes=plan.writes,
+        configuration=printer.configuration(plan, values),
+    )
+
+
+def head_lines(
+    request: Request, values: Mapping[str, int], facts: Sequence[str]
+) -> tuple[str, ...]:
+    """The head comment: what it computes on which shapes, for what, and `facts` about it."""
+    import mkgen
+
+    graph = request.graph
+    title = request.task.title.rstrip(".")
+    shapes = [
+        f"{n}{describe_shape(graph.tensors[n].shape, values)}"
+        for n, t in graph.tensors.items()
+        if t.role in ("input", "parameter")
+    ]
+    outputs = [f"{n}{describe_shape(graph.tensors[n].shape, values)}" for n in graph.outputs]
+    dtypes = dict.fromkeys(
+        t.dtype for n, t in graph.tensors.items() if t.role in ("input", "parameter")
+    )
+    lines = [f"{title}; {', '.join(dtypes)}:", f"{', '.join(shapes)} -> {', '.join(outputs)}."]
+    if len(lines[0]) + len(lines[1]) < 92:
+        lines = [" ".join(lines)]
+    templates = ", ".join(dict.fromkeys(t.name for t in request.templates))
+    return (
+        *lines,
+        f"Target {request.target}.",
+        *facts,
+        f"Generator: mkgen {mkgen.__version__}, template {templates}.",
+    )

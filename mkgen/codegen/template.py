@@ -1,0 +1,157 @@
+"""Templates: one Jinja2 file each, with TOML front matter between `+++` lines."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import jinja2
+import jinja2.sandbox
+from pydantic import ValidationError
+
+from mkgen.document import Document
+from mkgen.errors import UserError
+from mkgen.expression import evaluate, parse
+from mkgen.ir.kernel import Kernel
+from mkgen.program import Dtype, PrecisionClass
+from mkgen.share import share_root
+
+ParameterValue = int | str | bool
+Parameters = dict[str, ParameterValue]
+
+
+class LaunchSpec(Document):
+    """Launch expressions over parameters, sizes and the extents rows, cols, depth, batch."""
+
+    grid: tuple[str, ...]
+    """x first."""
+    block: tuple[str, ...] = ("1",)
+    """Threads along each axis (C dialects)."""
+    dynamic_shared: str = "0"
+    """Bytes (C dialects)."""
+    constexprs: dict[str, str] = {}
+    """Kernel arguments that are compile-time constants, in order (Triton)."""
+    warps: str = "4"
+    stages: str = "2"
+
+
+class TemplateSpec(Document):
+    """The front matter of a template."""
+
+    kind: Literal["pointwise", "rowwise", "contraction", "window"]
+    """The form of kernel it renders."""
+    summary: str
+    dialect: str
+    tags: tuple[str, ...] = ()
+    """Only kernels with one of these tags; empty means any. A tag match outranks none."""
+    dtypes: tuple[Dtype, ...]
+    precision: tuple[PrecisionClass, ...] = (PrecisionClass.STRICT,)
+    parameters: dict[str, tuple[int | str | bool, ...]] = {}
+    """Name -> values to sweep."""
+    constraints: tuple[str, ...] = ()
+    """Over parameters, extents, and the profile's threads_per_block, shared_bytes, sub_group."""
+    requirements: tuple[str, ...] = ()
+    """What check and held-out sizes must show: loops of two rounds, tails."""
+    shared_bytes: str = "0"
+    """Static shared memory of one block, for a first filter before compiling."""
+    index_bits: tuple[Literal[32, 64], ...] = (32, 64)
+    deterministic: bool = True
+    targets: tuple[str, ...] = ()
+    """Only these archs; empty means every arch of the dialect."""
+    launch: LaunchSpec
+
+
+class Template:
+    """A template file: its spec and its body."""
+
+    def __init__(self, path: Path, root: Path) -> None:
+        self.path = path
+        self.name = path.relative_to(root).with_suffix("").as_posix()
+        text = path.read_text()
+        self.spec, self.body = _split(path, text)
+        self.expressions = [parse(c) for c in self.spec.constraints]
+
+    def accepts(self, kernel: Kernel, arch: str, dtypes: set[str]) -> bool:
+        """Whether this template can render `kernel` for `arch`."""
+        spec = self.spec
+        return (
+            spec.kind == kernel.kind
+            and (not spec.tags or kernel.tag in spec.tags)
+            and dtypes <= set(spec.dtypes)
+            and (not spec.targets or arch in spec.targets)
+        )
+
+    def parameter_sets(self, facts: Mapping[str, int]) -> Iterator[Parameters]:
+        """Every legal choice of parameters, given sizes and limits in `facts`."""
+        names = list(self.spec.parameters)
+        for values in itertools.product(*self.spec.parameters.values()):
+            choice: Parameters = dict(zip(names, values, strict=True))
+            if self.legal(choice, facts):
+                yield choice
+
+    def legal(self, choice: Parameters, facts: Mapping[str, int]) -> bool:
+        """Whether every constraint holds for `choice`."""
+        known = {**facts, **choice}
+        return all(evaluate(e, known) for e in self.expressions)
+
+
+def _split(path: Path, text: str) -> tuple[TemplateSpec, str]:
+    parts = text.split("+++\n", 2)
+    if len(parts) != 3 or parts[0].strip():
+        raise UserError(f"template {path}: it must start with TOML front matter between +++ lines")
+    try:
+        return TemplateSpec.model_validate(tomllib.loads(parts[1])), parts[2]
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise UserError(f"template {path}: {error}") from error
+
+
+def template_roots() -> tuple[Path, ...]:
+    """Directories that hold templates: those in MKGEN_TEMPLATES (os.pathsep between), then ours."""
+    extra = [Path(p) for p in os.environ.get("MKGEN_TEMPLATES", "").split(os.pathsep) if p]
+    return (*extra, share_root("templates"))
+
+
+@cache
+def _load(roots: tuple[Path, ...]) -> tuple[Template, ...]:
+    found: dict[str, Template] = {}
+    for root in roots:
+        if not root.is_dir():
+            raise UserError(f"template directory {root} does not exist (MKGEN_TEMPLATES)")
+        for path in sorted(root.glob("*/*.j2")):
+            if not path.name.startswith("_"):
+                template = Template(path, root)
+                found.setdefault(template.name, template)
+    return tuple(found.values())
+
+
+def templates() -> tuple[Template, ...]:
+    """Every template; one from MKGEN_TEMPLATES replaces ours of the same name."""
+    return _load(template_roots())
+
+
+def templates_for(
+    kernel: Kernel, dialect: str, arch: str, dtypes: set[str]
+) -> tuple[Template, ...]:
+    """Templates of `dialect` that accept `kernel`, those made for its tag or arch first."""
+    fitting = [
+        t for t in templates() if t.spec.dialect == dialect and t.accepts(kernel, arch, dtypes)
+    ]
+    return tuple(sorted(fitting, key=lambda t: (not t.spec.targets, not t.spec.tags, t.name)))
+
+
+def environment() -> jinja2.Environment:
+    """A sandboxed Jinja2 in which an unknown name is an error."""
+    made = jinja2.sandbox.SandboxedEnvironment(
+        loader=jinja2.FileSystemLoader([str(r) for r in template_roots()]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    return made

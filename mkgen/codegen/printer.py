@@ -67,6 +67,8 @@ class Printer(ABC):
         "lt": ("<", COMPARE), "le": ("<=", COMPARE), "eq": ("==", COMPARE), "ne": ("!=", COMPARE),
         "and": ("&&", AND), "or": ("||", OR),
     }  # fmt: skip
+    bind_loads = False
+    """Whether every load gets a line of its own."""
     calls: Mapping[str, str]
     """Operation -> format with {0} {1}: `expf({0})`; always an atom."""
 
@@ -195,10 +197,13 @@ class Printer(ABC):
         """Declares every value that is used more than once and has a name worth giving."""
         uses: Counter[Value] = Counter()
         order: list[Value] = []
+        inside_index: set[Value] = set()
 
         def count(value: Value) -> None:
             uses[value] += 1
             if uses[value] == 1:
+                if isinstance(value, Load):
+                    inside_index.update(value.children())
                 if value not in scope.bound:
                     for child in value.children():
                         count(child)
@@ -208,7 +213,8 @@ class Printer(ABC):
             count(value)
         for value in order:
             wish = value_name(value)
-            if uses[value] > 1 and wish and value not in scope.bound:
+            often = uses[value] > 1 or (self.bind_loads and isinstance(value, Load))
+            if often and wish and value not in scope.bound and value not in inside_index:
                 name = scope.fresh(wish)
                 code = self.expression(value, scope).code
                 scope.lines.append(self.declare(name, value.dtype, code))

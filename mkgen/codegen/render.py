@@ -47,6 +47,8 @@ class Plan:
 
     name: str
     """The task: `conv2d`."""
+    title: str
+    """What it computes, one sentence."""
     launcher: str
     inputs: tuple[Buffer, ...]
     outputs: tuple[Buffer, ...]
@@ -62,6 +64,8 @@ class DialectPrinter(Printer):
     """A printer that can also lay out a whole file."""
 
     extension: str
+    separator = "\n"
+    """Between kernels of one file."""
 
     @abstractmethod
     def preamble(self, body: str) -> str:
@@ -94,6 +98,12 @@ class DialectPrinter(Printer):
     @abstractmethod
     def configuration(self, launch: LaunchPlan, values: Mapping[str, int]) -> Configuration:
         """The launch as data."""
+
+    def finish(
+        self, text: str, known: Mapping[str, int], plan: LaunchPlan
+    ) -> tuple[str, LaunchPlan]:
+        """A kernel's text and launch once both are known; `known` are sizes and parameters."""
+        return text, plan
 
     def helpers(self, body: str) -> str:
         """Small functions that printed expressions call."""
@@ -132,12 +142,17 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
     for kernel, template in zip(request.kernels, request.templates, strict=True):
         prefix = parameter_prefix(request.kernels, kernel)
         view = make_view(kernel, graph, printer)
-        parts.append(_body(request, printer, view, template, prefix))
-        launches.append(_launch_plan(view, template, prefix))
+        text, launch = printer.finish(
+            _body(request, printer, view, template, prefix),
+            {**values, **{k: int(v) for k, v in shown.items()}},
+            _launch_plan(view, template, prefix),
+        )
+        parts.append(text)
+        launches.append(launch)
         facts = _facts(view, request.parameters, prefix, values)
         for condition in template.spec.requirements:
             requirements.append((condition, bool(evaluate(parse(condition), facts))))
-    kernels_text = "\n".join(parts)
+    kernels_text = printer.separator.join(parts)
     constants = {k: int(v) for k, v in shown.items() if _names(k, kernels_text, launches)}
     dtype = next(
         (t.dtype for t in graph.tensors.values() if "float" in t.dtype),
@@ -234,6 +249,9 @@ def tidy(text: str) -> str:
     text = re.sub(r"\n{3,}", "\n\n", text)
     text = re.sub(r"([{:])\n\n", r"\1\n", text)
     text = re.sub(r"\n\n([ \t]*})", r"\n\1", text)
+    if "def " in text:  # Python: a function body without holes
+        text = re.sub(r"(\n[ \t]+[^\n]+)\n\n(?=[ \t])", r"\1\n", text)
+        text = re.sub(r"(\n[ \t]+[^\n]+)\n\n(?=[ \t])", r"\1\n", text)
     return text.strip("\n") + "\n"
 
 
@@ -291,6 +309,7 @@ def _plan(
     outputs = {n: b for b in made for n in [b.name] if b.role is BufferRole.OUTPUT}
     return Plan(
         name=request.task.name,
+        title=request.task.title,
         launcher=launcher,
         inputs=tuple(b for b in made if b.role in (BufferRole.INPUT, BufferRole.PARAMETER)),
         outputs=tuple(outputs[n] for n in graph.outputs),

@@ -91,6 +91,18 @@ class View:
         )
         return [(axes, flat) for axes, flat in pairs if axes]
 
+    def all_masks(self, mask: str) -> dict[str, str]:
+        """One mask for every axis."""
+        kernel = self.kernel
+        axes = (*kernel.batch, *kernel.rows, *kernel.cols, *kernel.depth)
+        flats = (self.flat_rows, self.flat_cols, self.flat_depth, self.flat_batch)
+        return {name: mask for name in (*(a.name for a in axes), *flats)}
+
+    def side_masks(self, rows: str, cols: str) -> dict[str, str]:
+        """One mask for the rows and one for the columns of a contraction."""
+        made = {a.name: rows for a in self.kernel.rows} | {self.flat_rows: rows}
+        return made | {a.name: cols for a in self.kernel.cols} | {self.flat_cols: cols}
+
     def _flattened(self, value: Value) -> Value:
         for axes, flat in self.groups():
             if len(axes) > 1:
@@ -207,6 +219,7 @@ class View:
         self._declare_axes([value], [], scope, [a.name for a in self.kernel.depth])
         outer = "\n".join(scope.lines)
         scope.lines = []
+        self.printer.bind_shared([value], scope)
         code = self.printer.expression(value, scope).code
         inner = "\n".join(scope.lines)
         name = "best" if reduction.combine in ("max", "min") else "total"

@@ -1,0 +1,170 @@
+"""Triton: blocks of values, loads under masks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mkgen.codegen.printer import ATOM, Scope, Text
+from mkgen.codegen.python_printer import PythonPrinter
+from mkgen.codegen.render import LaunchPlan, Plan
+from mkgen.codegen.view import View
+from mkgen.expression import Name, evaluate, to_python
+from mkgen.ir.nest import Load, index_names
+from mkgen.program import Configuration, TritonLaunch
+
+_MAXIMUM = '''
+
+@triton.jit
+def row_max(value):
+    """The largest value; NaN wins, as in PyTorch."""
+    return tl.max(value, axis=0) + tl.sum(tl.where(value != value, value, 0.0), axis=0)
+'''
+_MINIMUM = _MAXIMUM.replace("max", "min").replace("largest", "smallest")
+
+
+class TritonPrinter(PythonPrinter):
+    """Spellings of Triton."""
+
+    language = "triton"
+    separator = "\n\n"
+    calls = {
+        "exp": "tl.exp({0})", "log": "tl.log({0})", "sqrt": "tl.sqrt({0})",
+        "rsqrt": "tl.rsqrt({0})", "erf": "tl.erf({0})", "sigmoid": "tl.sigmoid({0})",
+        "tanh": "(2.0 * tl.sigmoid(2.0 * ({0})) - 1.0)", "abs": "tl.abs({0})",
+        "floor": "tl.floor({0})", "isnan": "(({0}) != ({0}))", "not": "~({0})",
+        "maximum": "tl.maximum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)",
+        "minimum": "tl.minimum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)",
+    }  # fmt: skip
+
+    def load(self, load: Load, offset: Text, scope: Scope) -> Text:
+        """`tl.load(x + i, mask=inside, other=0.0)`."""
+        axes = frozenset().union(*(index_names(i) for i in load.index), frozenset())
+        masks = list(dict.fromkeys(scope.masks[a] for a in sorted(axes & set(scope.masks))))
+        for bound in load.guard:
+            code = self.index(bound.index)
+            masks += [f"(0 <= {code})", f"({code} < {self.index(bound.extent)})"]
+        pointer = load.tensor if offset.code == "0" else f"{load.tensor} + {offset.code}"
+        if not masks:
+            return Text(f"tl.load({pointer})")
+        other = self.literal(load.other or 0, load.dtype).code
+        return Text(f"tl.load({pointer}, mask={' & '.join(masks)}, other={other})")
+
+    def select(self, condition: Text, yes: Text, no: Text) -> Text:
+        """`tl.where`."""
+        return Text(f"tl.where({condition.code}, {yes.code}, {no.code})")
+
+    def cast(self, value: Text, source: str, dtype: str) -> Text:
+        """`.to(tl.int64)`."""
+        return Text(f"{value.inside(ATOM)}.to(tl.{dtype if dtype != 'bool' else 'int1'})")
+
+    def store(self, tensor: str, dtype: str, offset: str, code: str, source: str) -> str:
+        """`tl.store(y + i, value)`."""
+        pointer = tensor if offset == "0" else f"{tensor} + {offset}"
+        return f"tl.store({pointer}, {code})"
+
+    def masked_store(self, code: str, masks: Sequence[str]) -> str:
+        """The same under masks."""
+        kept = list(dict.fromkeys(masks))
+        return f"{code[:-1]}, mask={' & '.join(kept)})" if kept else code
+
+    def preamble(self, body: str) -> str:
+        """Imports."""
+        return "import torch\nimport triton\nimport triton.language as tl\n"
+
+    def helpers(self, body: str) -> str:
+        """Row reductions that let NaN win."""
+        made = _MAXIMUM if "row_max(" in body else ""
+        return made + (_MINIMUM if "row_min(" in body else "") + "\n\n"
+
+    def reduce(self, combine: str, dtype: str, value: str) -> str:
+        """A block combined to one value."""
+        if combine in ("max", "min") and "float" in dtype:
+            return f"row_{combine}({value})"
+        return f"tl.{combine}({value}, axis=0)"
+
+    def combine(self, combine: str, dtype: str, a: str, b: str) -> str:
+        """Two blocks combined."""
+        if combine in ("max", "min"):
+            word = "maximum" if combine == "max" else "minimum"
+            return (
+                self.calls[word].format(a, b) if "float" in dtype else f"tl.{word}({a}, {b})"
+            )
+        return f"{a} {'+' if combine == 'sum' else '*'} {b}"
+
+    def start(self, combine: str, dtype: str) -> str:
+        """What a reduction starts from."""
+        if combine in ("sum", "prod"):
+            return self.literal(0 if combine == "sum" else 1, dtype).code
+        if "float" in dtype:
+            return self.literal(float("-inf" if combine == "max" else "inf"), dtype).code
+        highest = 2 ** (63 if dtype == "int64" else 31) - 1
+        return str(highest if combine == "min" else -highest - 1)
+
+    def context(self, view: View, index_bits: int) -> dict[str, Any]:
+        """Adds `t`, and how a program id becomes wide enough."""
+        return {"t": self, "wide": "" if index_bits == 32 else ".to(tl.int64)"}
+
+    def finish(self, text: str, known: Mapping[str, int], plan: LaunchPlan) -> tuple[str, LaunchPlan]:
+        """Puts every size and parameter the kernel names into its signature."""
+        from dataclasses import replace
+
+        body = text.split("CONSTEXPRS", 1)[1]
+        used = [n for n in known if re.search(rf"\b{n}\b", body)]
+        signature = ", ".join(f"{n}: tl.constexpr" for n in used)
+        made = replace(plan, constexprs={n: Name(n) for n in used})
+        return _wrap_signature(text.replace("CONSTEXPRS", signature)), made
+
+    def configuration(self, launch: LaunchPlan, values: Mapping[str, int]) -> Configuration:
+        """A Triton launch."""
+        x, y, z = (evaluate(e, values) for e in launch.grid)
+        return TritonLaunch(
+            grid=(x, y, z),
+            constexprs={k: evaluate(e, values) for k, e in launch.constexprs.items()},
+            warps=evaluate(launch.warps, values),
+            stages=evaluate(launch.stages, values),
+        )
+
+    def launcher(self, plan: Plan) -> str:
+        """A function of torch tensors."""
+        lines = [
+            f"\n\n{self.signature(plan, 'torch.Tensor')}",
+            f'    """{plan.title} Shapes and dtypes as in the head of this file."""\n',
+            self.check_inputs(plan, "torch", " or not array.is_contiguous()"),
+        ]
+        for buffer in (*plan.outputs, *plan.temporaries):
+            shape = self.shape(plan, buffer)
+            device = f"device={plan.inputs[0].name}.device"
+            lines.append(
+                f"    {buffer.name} = torch.empty({shape}, dtype=torch.{buffer.dtype}, {device})\n"
+            )
+        for launch in plan.launches:
+            grid = [to_python(e) for e in launch.grid]
+            while len(grid) > 1 and grid[-1] == "1":
+                grid.pop()
+            shape = f"({grid[0]},)" if len(grid) == 1 else f"({', '.join(grid)})"
+            arguments = ", ".join((*launch.arguments, *launch.constexprs))
+            options = f"num_warps={to_python(launch.warps)}, num_stages={to_python(launch.stages)}"
+            lines.append(
+                f"    grid = {shape}\n    {launch.entry}[grid](\n"
+                f"        {arguments},\n        {options},\n    )\n"
+            )
+        lines.append(f"    return {', '.join(b.name for b in plan.outputs)}\n")
+        return "".join(lines)
+
+
+def _wrap_signature(text: str) -> str:
+    """Breaks a `def` line of over 100 columns after its commas."""
+
+    def wrap(match: re.Match[str]) -> str:
+        if len(match.group(0)) <= 100:
+            return match.group(0)
+        items, lines = match.group(2).split(", "), ["   "]
+        for item in items:
+            if len(lines[-1]) + len(item) > 96:
+                lines.append("   ")
+            lines[-1] += f" {item},"
+        return f"def {match.group(1)}(\n" + "\n".join(lines) + "\n):"
+
+    return re.sub(r"def (\w+)\(([^)\n]*)\):", wrap, text)

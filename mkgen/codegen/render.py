@@ -39,6 +39,8 @@ class LaunchPlan:
     stages: Expression
     rank: int = 1
     """Axes of the grid the kernel knows about."""
+    call: str = ""
+    """Functional dialects: the lines of the host function that make the call."""
 
 
 @dataclass(frozen=True)

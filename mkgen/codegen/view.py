@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -68,10 +69,14 @@ class View:
         return default if default not in taken else f"{default}_index"
 
     def extents(self) -> dict[str, Expression]:
-        """rows, cols, depth, batch, space: the number of points of each group."""
+        """Number of points of each group of axes; `lines` x `width` are the rows of a pointwise
+        kernel with its fastest axis apart."""
         kernel = self.kernel
-        groups = {"rows": kernel.rows, "cols": kernel.cols, "depth": kernel.depth}
-        return {k: extent(v) for k, v in groups.items()} | {"batch": extent(kernel.batch)}
+        groups = {
+            "rows": kernel.rows, "cols": kernel.cols, "depth": kernel.depth,
+            "batch": kernel.batch, "lines": kernel.rows[:-1], "width": kernel.rows[-1:],
+        }  # fmt: skip
+        return {name: extent(axes) for name, axes in groups.items()}
 
     def scope(self, masks: Mapping[str, str] | None = None) -> Scope:
         """An empty scope that knows the names already in use."""
@@ -269,6 +274,10 @@ class RowwiseView(View):
         for reduction in self.kernel.reductions:
             stages.append(self._stage(reduction))
         return stages
+
+    def names_column(self, code: str) -> bool:
+        """Whether `code` uses the position of a column."""
+        return re.search(rf"\b{self.flat_cols}\b", code) is not None
 
     def combines(self) -> list[tuple[str, str]]:
         """Every (combine, dtype) the stages use, once."""

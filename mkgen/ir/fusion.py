@@ -17,8 +17,11 @@ from mkgen.ir.nest import (
 )  # fmt: skip
 
 
-def fuse(graph: Graph) -> tuple[Kernel, ...]:
-    """The kernels of `graph`, in an order that respects their data."""
+def fuse(graph: Graph, keep_last: bool = False) -> tuple[Kernel, ...]:
+    """The kernels of `graph`, in an order that respects their data.
+
+    `keep_last`: the dialect tiles the fastest axis, so it is not merged into others.
+    """
     nests = _inline(graph)
     kernels: list[Kernel] = []
     for nest in nests:
@@ -28,7 +31,7 @@ def fuse(graph: Graph) -> tuple[Kernel, ...]:
         else:
             kernels[home] = _join(kernels[home], nest)
     consumed = _consumed_outside(kernels) | set(graph.outputs)
-    return tuple(merge_axes(_keep_results(k, graph, consumed)) for k in kernels)
+    return tuple(merge_axes(_keep_results(k, graph, consumed), keep_last) for k in kernels)
 
 
 def _inline(graph: Graph) -> list[Nest]:

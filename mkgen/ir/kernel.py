@@ -78,13 +78,17 @@ def arguments(kernel: Kernel, graph: Graph) -> tuple[str, ...]:
     return (*inputs, *rest, *(w for w in kernel.writes() if w not in reads))
 
 
-def merge_axes(kernel: Kernel) -> Kernel:
-    """Neighbouring axes that every access walks as one become one: fewer divisions, wider rows."""
+def merge_axes(kernel: Kernel, keep_last: bool = False) -> Kernel:
+    """Neighbouring axes that every access walks as one become one: fewer divisions, wider rows.
+
+    With `keep_last` the fastest axis of a pointwise kernel stays its own: a block dialect tiles it.
+    """
     groups = ["rows", "cols"] if kernel.kind in ("pointwise", "rowwise") else []
     for group in groups:
         axes: tuple[Axis, ...] = getattr(kernel, group)
         position = 0
-        while position + 1 < len(axes):
+        spared = 1 if keep_last and kernel.kind == "pointwise" else 0
+        while position + 1 < len(axes) - spared:
             merged = _merge(kernel, axes[position], axes[position + 1])
             if merged is None:
                 position += 1

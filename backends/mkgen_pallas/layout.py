@@ -1,0 +1,218 @@
+"""How a kernel's buffers become blocks: which dimensions a block spans, and the glue it takes.
+
+A TPU kernel is given blocks of (rows, columns); buffers that walk only one of the two are viewed
+as a row or a column. What cannot be tiled that way is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mkgen.codegen.view import View
+from mkgen.errors import UnsupportedError
+from mkgen.expression import Expression, Int, Name, product, to_python
+from mkgen.ir.affine import affine
+from mkgen.ir.nest import Axis, Indirect, Load, index_names, loads, walk_value
+
+if TYPE_CHECKING:
+    from mkgen_pallas.printer import PallasPrinter
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A buffer as blocks of a 2-D view."""
+
+    name: str
+    feed: str
+    """The view: `bias.reshape(1, COLS)`."""
+    kind: str
+    """full, row (one value per row), col (one per column)."""
+    output: bool
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Slide:
+    """One spatial dimension of a sliding window, as Python expressions."""
+
+    size: str
+    """Of the input."""
+    out: str
+    taps: str
+    """Extent of the window."""
+    stride: str
+    dilation: str
+    pad: str
+
+
+class Layout:
+    """Blocks of one kernel."""
+
+    def __init__(self, view: View, printer: PallasPrinter) -> None:
+        self.view, self.printer = view, printer
+
+    def operands(self, rows: tuple[Axis, ...], cols: tuple[Axis, ...]) -> list[Operand]:
+        """Every buffer of a pointwise or row-wise kernel over rows x cols."""
+        made = []
+        for argument in self.view.arguments:
+            kinds = {self._kind(argument.name, i, rows, cols) for i in self._accesses(argument.name)}
+            if len(kinds) != 1:
+                raise UnsupportedError(
+                    f"pallas reads {argument.name} both by row and by column in one kernel; "
+                    "compute one of the two first"
+                )
+            kind = kinds.pop()
+            made.append(Operand(
+                argument.name, self._feed(argument.name, kind, rows, cols), kind,
+                argument.output, self.printer.dtype(argument.dtype),
+            ))  # fmt: skip
+        return made
+
+    def _accesses(self, name: str) -> list[tuple[Expression, ...]]:
+        kernel = self.view.kernel
+        found = [
+            v.index for value in kernel.values() for v in walk_value(value)
+            if isinstance(v, Load) and v.tensor == name
+        ]  # fmt: skip
+        found += [s.index for s in (*kernel.row_stores, *kernel.stores) if s.tensor == name]
+        return found
+
+    def _kind(
+        self, name: str, index: tuple[Expression, ...], rows: tuple[Axis, ...], cols: tuple[Axis, ...]
+    ) -> str:
+        plain = tuple(i for i in index if i != Int(0))
+        by_row = tuple(Name(a.name) for a in rows)
+        by_col = tuple(Name(a.name) for a in cols)
+        options = {by_row + by_col: "full", by_col: "col", by_row: "row"}
+        if plain not in options or any(isinstance(i, Indirect) for i in index):
+            raise UnsupportedError(
+                f"pallas cannot tile the way this kernel reads {name}; it walks "
+                f"{', '.join(to_python(i) for i in index)}"
+            )
+        return options[plain]
+
+    def _feed(self, name: str, kind: str, rows: tuple[Axis, ...], cols: tuple[Axis, ...]) -> str:
+        row, col = (to_python(product([a.extent for a in g])) for g in (rows, cols))
+        shape = {"full": (row, col), "col": ("1", col), "row": (row, "1")}[kind]
+        own = tuple(to_python(d) for d in self.view.graph.tensors[name].shape)
+        return name if own == shape else f"{name}.reshape({', '.join(shape)})"
+
+    def shape(self, name: str) -> str:
+        """`(ROWS, COLS)`, the buffer's own."""
+        dims = [to_python(d) for d in self.view.graph.tensors[name].shape]
+        return f"({dims[0]},)" if len(dims) == 1 else f"({', '.join(dims)})"
+
+    def dims(self, name: str) -> list[str]:
+        """The buffer's dimensions as Python."""
+        return [to_python(d) for d in self.view.graph.tensors[name].shape]
+
+    def matrix(self, side: str) -> tuple[str, bool]:
+        """The view of a contraction operand, and whether depth is its last dimension."""
+        kernel = self.view.kernel
+        value = self.view.operand_value(side)
+        if not isinstance(value, Load) or value.guard:
+            raise UnsupportedError("pallas takes products of plain buffers only; compute them first")
+        own = kernel.rows if side == "rows" else kernel.cols
+        names = tuple(i for i in value.index)
+        outer, depth = (tuple(Name(a.name) for a in g) for g in (own, kernel.depth))
+        if kernel.batch or names not in (outer + depth, depth + outer):
+            raise UnsupportedError("pallas multiplies matrices; this product has other axes")
+        extents = [to_python(product([a.extent for a in g])) for g in (own, kernel.depth)]
+        last = names == outer + depth
+        shape = extents if last else extents[::-1]
+        feed = value.tensor
+        if self.dims(feed) != shape:
+            feed = f"{feed}.reshape({', '.join(shape)})"
+        return feed, last
+
+    def epilogue_operands(self, feature: tuple[Axis, ...]) -> list[Operand]:
+        """Buffers an epilogue reads: one value per feature (the fastest block dimension) each."""
+        made = []
+        kernel = self.view.kernel
+        results = {r.result for r in kernel.reductions}
+        seen: dict[str, Load] = {}
+        for store in kernel.stores:
+            for load in loads(store.value):
+                if load.tensor not in results:
+                    seen[load.tensor] = load
+        for name, load in seen.items():
+            wanted = {a.name for a in feature}
+            if frozenset().union(*(index_names(i) for i in load.index)) - wanted:
+                raise UnsupportedError(f"pallas adds one value per column after a product, not {name}")
+            width = to_python(product([a.extent for a in feature]))
+            dtype = self.printer.dtype(self.view.graph.tensors[name].dtype)
+            made.append(Operand(name, f"{name}.reshape(1, {width})", "col", False, dtype))
+        return made
+
+    def window(self) -> list[Slide]:
+        """The spatial dimensions of a convolution or pooling kernel."""
+        kernel = self.view.kernel
+        load = self.window_load()
+        axes = {a.name: a for a in (*kernel.space, *kernel.depth)}
+        out, taps = {a.name for a in kernel.space}, {a.name for a in kernel.depth}
+        made = []
+        for position in range(2, len(load.index)):
+            form = affine(load.index[position], axes.keys())
+            if form is None:
+                raise UnsupportedError("pallas slides windows by a stride only")
+            coefficients, rest = form
+            by_out = [n for n in coefficients if n in out]
+            by_tap = [n for n in coefficients if n in taps]
+            if len(by_out) != 1 or len(by_tap) != 1:
+                raise UnsupportedError("pallas slides one window axis over one output axis")
+            made.append(Slide(
+                size=to_python(load.shape[position]),
+                out=to_python(axes[by_out[0]].extent),
+                taps=to_python(axes[by_tap[0]].extent),
+                stride=to_python(coefficients[by_out[0]]),
+                dilation=to_python(coefficients[by_tap[0]]),
+                pad=to_python(Int(0) - rest if isinstance(rest, Int) else _negated(rest)),
+            ))  # fmt: skip
+        return made
+
+    @staticmethod
+    def scaled(name: str, factor: str) -> str:
+        """`p * STRIDE_H`, or just `p`."""
+        return name if factor == "1" else f"{name} * {factor}"
+
+    def weight_name(self) -> str:
+        """The other operand of a convolution."""
+        value = self.view.kernel.reductions[0].value
+        window = self.window_load().tensor
+        (name,) = [v.tensor for v in loads(value) if v.tensor != window]
+        return name
+
+    def gather(self) -> tuple[str, str, str, str, str]:
+        """Table, ids, how many rows are read, how many there are, and how wide they are."""
+        kernel = self.view.kernel
+        value = kernel.stores[0].value
+        if not isinstance(value, Load) or not isinstance(value.index[0], Indirect):
+            raise UnsupportedError("pallas gathers whole rows of a table")
+        ids = value.index[0].value
+        assert isinstance(ids, Load)
+        count = to_python(product([d for d in ids.shape]))
+        width = to_python(product(list(value.shape[1:])))
+        return value.tensor, ids.tensor, count, to_python(value.shape[0]), width
+
+    def window_load(self) -> Load:
+        """The load under the window."""
+        value = self.view.kernel.reductions[0].value
+        found = [v for v in walk_value(value) if isinstance(v, Load)]
+        slid = [v for v in found if any(affine_size(i) > 1 for i in v.index)]
+        if len(slid) != 1 or len(slid[0].index) != 4:
+            raise UnsupportedError("pallas slides 2-D windows over one buffer")
+        return slid[0]
+
+
+def affine_size(index: Expression) -> int:
+    """How many lower-case names (axes) move an index."""
+    return sum(1 for n in index_names(index) if n.islower())
+
+
+def _negated(expression: Expression) -> Expression:
+    from mkgen.expression import Binary
+
+    if isinstance(expression, Binary) and expression.op == "-" and expression.left == Int(0):
+        return expression.right
+    return Int(0) - expression

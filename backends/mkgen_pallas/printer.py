@@ -1,0 +1,137 @@
+"""Pallas: whole blocks as jnp arrays on a TPU; masked loads on a GPU, by Triton's lowering."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from mkgen.codegen.printer import ATOM, Scope, Text
+from mkgen.codegen.python_printer import PythonPrinter
+from mkgen.codegen.render import LaunchPlan, Plan
+from mkgen.codegen.view import View
+from mkgen.expression import evaluate
+from mkgen.ir.nest import Load, index_names
+from mkgen.program import Configuration, Functional
+from mkgen_pallas.layout import Layout
+
+#: In a template, the line between the kernel and the lines that call it.
+CALL = "# -- call --\n"
+
+
+class PallasPrinter(PythonPrinter):
+    """Spellings of jnp. `gpu` chooses masked loads; a TPU kernel sees whole blocks."""
+
+    language = "pallas"
+    separator = "\n\n"
+    infinity = "jnp.inf"
+    calls = {
+        "exp": "jnp.exp({0})", "log": "jnp.log({0})", "sqrt": "jnp.sqrt({0})",
+        "rsqrt": "jax.lax.rsqrt({0})", "erf": "jax.lax.erf({0})", "tanh": "jnp.tanh({0})",
+        "sigmoid": "(1.0 / (1.0 + jnp.exp(-({0}))))", "abs": "jnp.abs({0})",
+        "floor": "jnp.floor({0})", "isnan": "({0} != {0})", "not": "~({0})",
+        "maximum": "jnp.maximum({0}, {1})", "minimum": "jnp.minimum({0}, {1})",
+    }  # fmt: skip
+
+    def __init__(self, gpu: bool) -> None:
+        self.gpu = gpu
+        self.bind_loads = gpu
+
+    def load(self, load: Load, offset: Text, scope: Scope) -> Text:
+        """On a GPU a masked read; on a TPU the block of the tensor."""
+        if not self.gpu:
+            return Text(f"{load.tensor}[...]")
+        axes = frozenset().union(*(index_names(i) for i in load.index), frozenset())
+        masks = list(dict.fromkeys(scope.masks[a] for a in sorted(axes & set(scope.masks))))
+        for bound in load.guard:
+            code = self.index(bound.index)
+            masks += [f"(0 <= {code})", f"({code} < {self.index(bound.extent)})"]
+        if not masks:
+            return Text(f"{load.tensor}[{offset.code}]")
+        other = self.literal(load.other or 0, load.dtype).code
+        mask = " & ".join(masks)
+        return Text(f"plgpu.load({load.tensor}.at[{offset.code}], mask={mask}, other={other})")
+
+    def select(self, condition: Text, yes: Text, no: Text) -> Text:
+        """`jnp.where`."""
+        return Text(f"jnp.where({condition.code}, {yes.code}, {no.code})")
+
+    def cast(self, value: Text, source: str, dtype: str) -> Text:
+        """`.astype(…)`; 64-bit integers do not exist on a TPU."""
+        return Text(f"{value.inside(ATOM)}.astype(jnp.{self.dtype(dtype)})")
+
+    def store(self, tensor: str, dtype: str, offset: str, code: str, source: str) -> str:
+        """A write of the block, or of the elements at an offset."""
+        if not self.gpu:
+            return f"{tensor}[...] = {code}"
+        return f"plgpu.store({tensor}.at[{offset}], {code})"
+
+    def masked_store(self, code: str, masks: Sequence[str]) -> str:
+        """The same under masks (GPU)."""
+        kept = list(dict.fromkeys(masks))
+        return f"{code[:-1]}, mask={' & '.join(kept)})" if kept and self.gpu else code
+
+    def dtype(self, dtype: str) -> str:
+        """jnp's name; int64 narrows to int32, as JAX does by default."""
+        return {"int64": "int32", "float64": "float32", "bool": "bool_"}.get(dtype, dtype)
+
+    def preamble(self, body: str) -> str:
+        """Imports."""
+        lines = ["import jax", "import jax.numpy as jnp", "from jax.experimental import pallas as pl"]
+        if "pltpu." in body:
+            lines.append("from jax.experimental.pallas import tpu as pltpu")
+        if "plgpu." in body:
+            lines.append("from jax.experimental.pallas import triton as plgpu")
+        return "".join(f"{line}\n" for line in lines)
+
+    def helpers(self, body: str) -> str:
+        """None are needed: jnp's max lets NaN win."""
+        return "\n\n"
+
+    def reduce(self, combine: str, dtype: str, value: str) -> str:
+        """A block combined over its columns (TPU) or whole (GPU)."""
+        axis = "" if self.gpu else ", axis=1, keepdims=True"
+        return f"jnp.{combine}({value}{axis})"
+
+    def combine(self, combine: str, dtype: str, a: str, b: str) -> str:
+        """Two blocks combined."""
+        if combine in ("max", "min"):
+            return f"jnp.{combine}imum({a}, {b})"
+        return f"{a} {'+' if combine == 'sum' else '*'} {b}"
+
+    def start(self, combine: str, dtype: str) -> str:
+        """What a reduction starts from."""
+        if combine in ("sum", "prod"):
+            return self.literal(0 if combine == "sum" else 1, dtype).code
+        if "float" in dtype:
+            return "-jnp.inf" if combine == "max" else "jnp.inf"
+        return str(2**31 - 1 if combine == "min" else -(2**31))
+
+    def context(self, view: View, index_bits: int) -> dict[str, Any]:
+        """Adds `t`, and how buffers are laid out as blocks."""
+        return {"t": self, "layout": Layout(view, self), "dtype_of": self.dtype}
+
+    def finish(self, text: str, known: Mapping[str, int], plan: LaunchPlan) -> tuple[str, LaunchPlan]:
+        """Splits the kernel from the lines that call it."""
+        kernel, _, call = text.partition(CALL)
+        return kernel.rstrip("\n") + "\n", replace(plan, call=textwrap.dedent(call))
+
+    def configuration(self, launch: LaunchPlan, values: Mapping[str, int]) -> Configuration:
+        """The grid, for the record."""
+        grid = [evaluate(e, values) for e in launch.grid][: launch.rank]
+        return Functional(grid=tuple(grid))
+
+    def launcher(self, plan: Plan) -> str:
+        """A function of jax arrays."""
+        body = "".join(launch.call.rstrip("\n") + "\n" for launch in plan.launches)
+        text = (
+            f"\n\n{self.signature(plan, 'jax.Array')}"
+            f'    """{plan.title} Shapes and dtypes as in the head of this file."""\n'
+            + self.check_inputs(plan, "jnp", "").replace("must be contiguous", "must be")
+            + textwrap.indent(body, "    ")
+            + f"    return {', '.join(b.name for b in plan.outputs)}\n"
+        )
+        ast.parse(text)
+        return text

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Probe
-from mkgen.program import Artifact, PrecisionClass, Program
+from mkgen.program import Artifact, Dtype, PrecisionClass, Program
 from mkgen_simt.cuda_headers import CUDA_HEADERS
 from mkgen_simt.cupy_device import cupy_ability
 from mkgen_simt.host_probe import host_ability
 from mkgen_simt.nvrtc import compile_cubin, identity, nvrtc_ability
 
 REMEDY = "pip install mkgen[cuda]"
-_ALL_DTYPES = frozenset(
-    ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
-)
 
 
 def _archs(*rows: tuple[str, str, str]) -> dict[str, Arch]:
@@ -43,7 +40,7 @@ class CudaBackend(Backend):
     )
     default_arch: ClassVar[str] = "sm_90a"
     grid_limit: ClassVar[tuple[int, int, int]] = (2**31 - 1, 65535, 65535)
-    dtypes: ClassVar[frozenset[str]] = _ALL_DTYPES
+    dtypes: ClassVar[frozenset[str]] = frozenset(get_args(Dtype))
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {p: () for p in PrecisionClass}
 
     def probe(self) -> Probe:

@@ -82,7 +82,7 @@ def ptxas_resources(log: str) -> dict[str, Resources]:
 def with_launches(
     program: Program, static: dict[str, Resources], code: dict[str, int]
 ) -> dict[str, Resources]:
-    """`static` with the largest dynamic shared memory any launch asks for, and code sizes, added."""
+    """`static`, plus the most dynamic shared memory any launch asks for, and code sizes."""
     dynamic: dict[str, int] = {}
     for launch in program.launches:
         size = getattr(launch.configuration, "dynamic_shared", 0)

@@ -82,7 +82,9 @@ class CupyExecutor(Executor):
         """See Executor.accepts."""
         arch = program.target.arch
         if program.target.backend != self.backend or not _ARCH.fullmatch(arch):
-            return f"{program.target} is not for an NVIDIA GPU; targets here read {self.backend}:sm_*"
+            return (
+                f"{program.target} is not for an NVIDIA GPU; targets here read {self.backend}:sm_*"
+            )
         refused = refuse_steps(program)
         if refused is not None:
             return refused
@@ -128,7 +130,7 @@ class _Device:
 def _device() -> _Device:
     """GPU 0; MissingError when CuPy, a driver or a GPU is missing."""
     try:
-        import cupy
+        import cupy  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError as error:
         raise MissingError(f"CuPy cannot be imported ({error}); {CUPY_REMEDY}") from error
     try:
@@ -160,6 +162,7 @@ class CupyRuntime(GpuRuntime):
     """One cubin loaded on GPU 0."""
 
     def __init__(self, cubin: Path) -> None:
+        """Loads `cubin`; ExecutionError when the driver refuses it."""
         import cupy
 
         device = _device()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -56,20 +56,22 @@ class GpuRuntime(ABC):
     def timed(self, before: Callable[[], None], work: Callable[[], None]) -> float:
         """Seconds of device time `work` takes after `before`, by events; both only launch."""
 
+    @abstractmethod
     def close(self) -> None:
         """Unloads the module."""
 
 
-def numpy_dtype(name: str) -> np.dtype:
+def numpy_dtype(name: str) -> np.dtype[Any]:
     """The numpy dtype of a `Buffer.dtype`."""
     if name == "bfloat16":
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
+        brain: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return brain
     return np.dtype(name)
 
 
-def poison(dtype: np.dtype) -> object:
+def poison(dtype: np.dtype[Any]) -> Any:
     """A value that shows when nobody wrote: NaN, or the lowest integer."""
     if dtype.kind == "b":
         return False
@@ -128,6 +130,7 @@ class GpuLoaded(Loaded):
     """A program whose module `runtime` holds."""
 
     def __init__(self, program: Program, runtime: GpuRuntime) -> None:
+        """`runtime` has the module of `program` loaded."""
         self._program = program
         self._runtime = runtime
 

@@ -40,7 +40,7 @@ def compile_cubin(
     remedy: str,
     options: Sequence[str] = (),
 ) -> Artifact:
-    """Compiles the first source of `program` for its arch: writes .cubin, .ptx and, if it can, .sass.
+    """Compiles the first source of `program` for its arch: .cubin, .ptx and, if it can, .sass.
 
     MissingError without NVRTC, CompileError with its log, WrongArchError when the cubin is not for
     the arch.
@@ -86,7 +86,7 @@ def compile_cubin(
 
 def _nvrtc(remedy: str) -> ModuleType:
     try:
-        from cuda.bindings import nvrtc
+        from cuda.bindings import nvrtc  # type: ignore[import-untyped]
 
         nvrtc.nvrtcVersion()
     except (ImportError, RuntimeError, OSError) as error:
@@ -151,7 +151,7 @@ def _refusal(name: str, arch: str, result: str, log: str, include: Found) -> str
 @functools.cache
 def _identity() -> tuple[str, str]:
     from cuda.bindings import nvrtc
-    from cuda.pathfinder import load_nvidia_dynamic_lib
+    from cuda.pathfinder import load_nvidia_dynamic_lib  # type: ignore[import-untyped]
 
     _, major, minor = nvrtc.nvrtcVersion()
     # The loader may have found a toolkit's own library, not the wheel's.

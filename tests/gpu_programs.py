@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from mkgen.program import (
     Buffer,
     BufferRole,
@@ -79,7 +81,8 @@ extern "C" hipError_t softmax_f32(const float* x, float* y, hipStream_t stream) 
 """
 
 #: Every thread of 1,024 holds 256 values across a barrier: more than its registers.
-SPILLING = """extern "C" __global__ void __launch_bounds__(1024) softmax_kernel(const float* x, float* y) {
+SPILLING = """extern "C" __global__ void __launch_bounds__(1024)
+softmax_kernel(const float* x, float* y) {
   float value[256];
 #pragma unroll
   for (int i = 0; i < 256; ++i) value[i] = x[i * 1024 + threadIdx.x];
@@ -101,7 +104,7 @@ def softmax_text(language: str) -> str:
 def program(target: str, body: str | None = None, preamble: str = "", shared: int = 0) -> Program:
     """A program of one kernel `softmax_kernel(x, y)`; without `body`, the softmax."""
     where = Target.parse(target)
-    language = "cuda" if where.backend == "cuda" else "hip"
+    language: Literal["cuda", "hip"] = "cuda" if where.backend == "cuda" else "hip"
     include = "cuda_runtime.h" if language == "cuda" else "hip/hip_runtime.h"
     name = "softmax.cu" if language == "cuda" else "softmax.hip"
     shape = (8, 1000)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from gpu_programs import SPILLING, program
-from mkgen_hip import HipBackend, clang, toolchain
-from mkgen_hip.archs import AMD_ARCHS, check_code_object, isa_version
-from mkgen_hip.clang import parse_metadata
 
 from mkgen.codegen.backend import Found
 from mkgen.errors import CompileError, MissingError, WrongArchError
+from mkgen_hip import HipBackend, clang, toolchain
+from mkgen_hip.archs import AMD_ARCHS, check_code_object, isa_version
+from mkgen_hip.clang import parse_metadata
 
 BACKEND = HipBackend()
 
@@ -30,7 +30,8 @@ softmax_kernel(const float* __restrict__ x, float* y) {
   s[threadIdx.x % 64] = f(v), pool[threadIdx.x] = v;
   __syncthreads();
   v = __shfl_xor(v, 16) + __shfl_down(v, 1) + __shfl_up(v, 2, 32) + __shfl(v, 0);
-  double wide = __shfl_xor(double(v), 1);
+  __shared__ double wide;
+  wide = __shfl_xor(double(v), 1);
   n = int(__ballot(v > 0)) + __any(v > 1) + __all(v > 2) + warpSize + __popcll(__ballot(1));
   atomicAdd(y, v), atomicAdd(&n, 1), atomicMax(&n, 3), atomicCAS(&n, 1, 2), atomicAdd(&wide, 1.0);
   float4 q = reinterpret_cast<const float4*>(x)[threadIdx.x];
@@ -40,7 +41,8 @@ softmax_kernel(const float* __restrict__ x, float* y) {
   h = __shfl_xor(h, 1);
   __hip_bfloat16 b = __float2bfloat16(x[2]);
   b = b * b - __float2bfloat16(__bfloat162float(b));
-  y[min(3, int(threadIdx.x))] = float(h) + float(b) + max(1.0f, v) + isnan(v) + float(wide) + n;
+  y[min(3, int(threadIdx.x))] = float(h) + float(b) + max(1.0f, v) + isnan(v) + float(wide) + n +
+                                 s[(threadIdx.x + 1) % 64] + pool[threadIdx.x ^ 1];
   if (gridDim.x > 3 && blockDim.x == 2) __threadfence();
 }
 """
@@ -70,7 +72,8 @@ def test_the_device_language_compiles(arch: str, tmp_path: Path) -> None:
     assembly = (tmp_path / f"softmax.{arch}.s").read_text()
     # ocml is linked in and specialised: neither calls nor loads of its controls are left.
     assert "__ocml" not in assembly and "__oclc" not in assembly
-    assert artifact.resources["softmax_kernel"].stack_bytes == 0
+    # lgammaf's polynomials and sinf's argument reduction are there, not optimised away.
+    assert (artifact.resources["softmax_kernel"].code_bytes or 0) > 4000
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
@@ -158,7 +161,7 @@ def test_no_toolchain_is_missing_with_the_remedy(
 ) -> None:
     monkeypatch.setattr(toolchain, "zig_binary", lambda: None)
     monkeypatch.setattr(toolchain, "_rocm_roots", lambda: iter([Path("/nowhere/rocm")]))
-    monkeypatch.setattr(toolchain.shutil, "which", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(MissingError, match=r"pip install mkgen\[hip\].*Tried: /nowhere/rocm"):
         BACKEND.compile(program("hip:gfx942"), tmp_path)
     compile_ = BACKEND.probe().compile
@@ -172,7 +175,7 @@ def test_an_arch_the_compiler_does_not_know_is_missing_not_a_kernel_error(
     real = clang._run
 
     def older(command: list[str], directory: Path, name: str, arch: str) -> str:
-        return real([w.replace("gfx950", "gfx9999") for w in command], directory, name, arch)
+        return real([w.replace("=gfx950", "=gfx9999") for w in command], directory, name, arch)
 
     monkeypatch.setattr(clang, "_run", older)
     with pytest.raises(MissingError, match="gfx950"):

@@ -63,8 +63,9 @@ class CudaBackend(Backend):
 
     def executors(self) -> tuple[Executor, ...]:
         """See Backend.executors."""
-        from mkgen_cuda.device import CudaDeviceExecutor
         from mkgen_simt.host import SimtHostExecutor
+
+        from mkgen_cuda.device import CudaDeviceExecutor
 
         lanes = {name: arch.sub_group for name, arch in self.archs.items()}
         return (SimtHostExecutor("cuda", lanes), CudaDeviceExecutor())

@@ -84,9 +84,10 @@ class HipBackend(Backend):
 
     def executors(self) -> tuple[Executor, ...]:
         """See Backend.executors."""
+        from mkgen_simt.host import SimtHostExecutor
+
         from mkgen_hip.proxy import HipProxyExecutor
         from mkgen_hip.runtime import HipDeviceExecutor
-        from mkgen_simt.host import SimtHostExecutor
 
         lanes = {name: arch.sub_group for name, arch in self.archs.items()}
         return (SimtHostExecutor("hip", lanes), HipDeviceExecutor(), HipProxyExecutor())

@@ -49,6 +49,7 @@ _FIELDS = {
     "group_segment_fixed_size": "shared_bytes",
 }
 _REMARK = re.compile(r"remark:\s+(Function Name|Occupancy \[waves/SIMD\]): (\S+)")
+_UNKNOWN_ARCH = re.compile("unsupported HIP gpu architecture|invalid target ID|unknown target CPU")
 _UNDECLARED = re.compile(r"(undeclared identifier|no matching function for call to) '(\w+)'")
 
 
@@ -137,7 +138,7 @@ def _run(command: Sequence[str], directory: Path, name: str, arch: str) -> str:
     log = done.stdout + done.stderr
     if done.returncode == 0:
         return log
-    if "unsupported HIP gpu architecture" in log or "unknown target CPU" in log:
+    if _UNKNOWN_ARCH.search(log):
         raise MissingError(
             f"{Path(command[0]).name} does not know {arch}; {REMEDY} for a newer one"
         )

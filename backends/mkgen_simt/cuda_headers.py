@@ -63,7 +63,8 @@ CUDA_HEADERS = {"cuda_runtime.h": _RUNTIME} | dict.fromkeys(
      "limits.h", "climits"), _SAME)  # fmt: skip
 
 # HIP text on an NVIDIA GPU. `__HIPCC_RTC__` leaves the host launcher out, as hipRTC does. HIP's
-# shuffles name no lanes: all of a warp take part.
+# shuffles and votes name no lanes: all of a warp take part. The votes are macros because NVRTC
+# still declares functions of these names that no arch has.
 _HIP_RUNTIME = """#pragma once
 #define __HIPCC_RTC__ 1
 #include "cuda_runtime.h"
@@ -92,11 +93,9 @@ template <class T> __device__ T __shfl_down(T value, unsigned delta, int width =
 template <class T> __device__ T __shfl_xor(T value, int mask, int width = warpSize) {
   return __shfl_xor_sync(0xffffffffu, value, mask, width);
 }
-__device__ inline unsigned long long __ballot(int predicate) {
-  return __ballot_sync(0xffffffffu, predicate);
-}
-__device__ inline int __any(int predicate) { return __any_sync(0xffffffffu, predicate); }
-__device__ inline int __all(int predicate) { return __all_sync(0xffffffffu, predicate); }
+#define __ballot(predicate) ((unsigned long long)__ballot_sync(0xffffffffu, (predicate)))
+#define __any(predicate) __any_sync(0xffffffffu, (predicate))
+#define __all(predicate) __all_sync(0xffffffffu, (predicate))
 """
 
 #: The same for HIP text: HIP's names, as macros and small functions over CUDA's.

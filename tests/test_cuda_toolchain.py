@@ -185,7 +185,7 @@ class MemoryRuntime(GpuRuntime):
         self.last_level_cache = 64
         self.memory: dict[int, np.ndarray] = {}
         self.freed: list[int] = []
-        self.fail = False
+        self.fail = self.lost = False
 
     def allocate(self, size: int) -> int:
         pointer = (len(self.memory) + 1) << 32
@@ -193,6 +193,8 @@ class MemoryRuntime(GpuRuntime):
         return pointer
 
     def free(self, pointer: int) -> None:
+        if self.lost:
+            raise ExecutionError("the context is lost")
         self.freed.append(pointer)
 
     def upload(self, pointer: int, data: np.ndarray) -> None:
@@ -273,6 +275,14 @@ def test_device_memory_is_freed_when_a_kernel_fails() -> None:
     with pytest.raises(ExecutionError, match="illegal"):
         GpuLoaded(recurrence(), runtime).run({"h": np.zeros(1, np.float32)})
     assert sorted(runtime.freed) == sorted(runtime.memory)
+
+
+def test_the_first_error_tells_when_the_device_is_lost() -> None:
+    runtime = MemoryRuntime()
+    runtime.fail = runtime.lost = True
+    with pytest.raises(ExecutionError, match="illegal") as error:
+        GpuLoaded(recurrence(), runtime).run({"h": np.zeros(1, np.float32)})
+    assert error.value.__notes__ == ["then, the context is lost"]
 
 
 def test_wrong_inputs_are_named() -> None:

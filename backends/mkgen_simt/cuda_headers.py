@@ -119,14 +119,19 @@ def cuda_include() -> Found:
 
 
 def _include_places() -> Iterator[Path]:
-    for variable in ("CUDA_PATH", "CUDA_HOME"):
-        if os.environ.get(variable):
-            yield Path(os.environ[variable]) / "include"
+    *chosen, usual = toolkit_roots()
+    yield from (root / "include" for root in chosen)
     for root in site_roots():
         yield from sorted(root.glob("nvidia/cu*/include"), reverse=True)
         yield root / "nvidia/cuda_runtime/include"
         yield root / "triton/backends/nvidia/include"
-    yield Path("/usr/local/cuda/include")
+    yield usual / "include"
+
+
+def toolkit_roots() -> list[Path]:
+    """Where a CUDA toolkit may lie: as the environment says, then the usual place."""
+    named = [os.environ.get(variable, "") for variable in ("CUDA_PATH", "CUDA_HOME")]
+    return [*(Path(root) for root in named if root), Path("/usr/local/cuda")]
 
 
 def site_roots() -> list[Path]:

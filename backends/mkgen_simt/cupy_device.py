@@ -112,7 +112,8 @@ class CupyExecutor(Executor):
         """See Executor.load."""
         if artifact is None or artifact.format != "cubin":
             raise ExecutionError(f"{self.name} runs cubins; compile {program.target} first")
-        return GpuLoaded(program, CupyRuntime(Path(artifact.path)))
+        entries = {launch.entry for launch in program.launches}
+        return GpuLoaded(program, CupyRuntime(Path(artifact.path), sorted(entries)))
 
 
 class _Device:
@@ -161,22 +162,24 @@ def _reported(doing: str) -> Iterator[None]:
 class CupyRuntime(GpuRuntime):
     """One cubin loaded on GPU 0."""
 
-    def __init__(self, cubin: Path) -> None:
-        """Loads `cubin`; ExecutionError when the driver refuses it."""
+    def __init__(self, cubin: Path, entries: list[str]) -> None:
+        """Loads kernels `entries` of `cubin`; ExecutionError when the driver refuses it."""
         import cupy
 
         device = _device()
         self.last_level_cache = device.last_level_cache
         self._cupy = cupy
         self._runtime: Any = cupy.cuda.runtime
-        self._stream: Any = cupy.cuda.Stream(non_blocking=True)
-        self._kernels: dict[str, Any] = {}
+        # A blocking stream: copies run on the default stream and may return before they end.
+        self._stream: Any = cupy.cuda.Stream()
         driver = f"{device.driver // 1000}.{device.driver % 1000 // 10}"
         with _reported(
             f"{cubin.name} cannot be loaded by the driver for CUDA {driver}; an NVRTC of a newer "
             "major version is a cause: install one not newer than the driver"
         ):
-            self._module: Any = cupy.RawModule(path=str(cubin))
+            module = cupy.RawModule(path=str(cubin))
+            # RawModule loads on first use; here the error still says what it is about.
+            self._kernels: dict[str, Any] = {e: module.get_function(e) for e in entries}
 
     def allocate(self, size: int) -> int:
         """See GpuRuntime."""
@@ -210,9 +213,7 @@ class CupyRuntime(GpuRuntime):
         shared = configuration.dynamic_shared
         with _reported(f"kernel {entry} with grid {configuration.grid}, block "
                        f"{configuration.block}, {shared} B of dynamic shared memory"):  # fmt: skip
-            kernel = self._kernels.get(entry)
-            if kernel is None:
-                kernel = self._kernels[entry] = self._module.get_function(entry)
+            kernel = self._kernels[entry]
             if shared > max(_SHARED_WITHOUT_OPT_IN, kernel.max_dynamic_shared_size_bytes):
                 kernel.max_dynamic_shared_size_bytes = shared
             arguments = tuple(np.uint64(pointer) for pointer in pointers)
@@ -238,4 +239,3 @@ class CupyRuntime(GpuRuntime):
     def close(self) -> None:
         """See GpuRuntime."""
         self._kernels.clear()
-        self._module = None

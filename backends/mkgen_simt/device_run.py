@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,8 @@ from mkgen.program import Buffer, BufferRole, Glue, Launch, Program, Repeat, Sim
 GIVEN = (BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.STATE, BufferRole.CONSTANT)
 _WARM_UP = 3
 _FLUSH_FACTOR = 4
+#: No buffer's name: beside the buffers it holds what empties the cache.
+_FLUSH = ""
 
 
 class GpuRuntime(ABC):
@@ -136,61 +139,62 @@ class GpuLoaded(Loaded):
 
     def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
         """See Loaded.run."""
-        memory = self._place(inputs)
-        try:
+        with self._placed(inputs) as memory:
             bound = self._bind(memory)
             self._execute(bound, "prepare")
             self._execute(bound, "run")
             self._runtime.synchronize()
             return self._read(bound)
-        finally:
-            self._release(memory)
 
     def time(self, inputs: Arrays, samples: int) -> list[float]:
         """See Loaded.time. Each sample starts with a last-level cache full of other data."""
-        memory = self._place(inputs)
         flush_bytes = max(_FLUSH_FACTOR * self._runtime.last_level_cache, 1 << 20)
-        flush = 0
+        with self._placed(inputs) as memory:
+            flush = memory[_FLUSH] = self._runtime.allocate(flush_bytes)
 
-        def cold() -> None:
-            # Also keeps the device busy while the host queues the launches, so that the events
-            # enclose kernels and not the host's own time.
-            self._runtime.fill(flush, flush_bytes)
+            def cold() -> None:
+                # Also keeps the device busy while the host queues the launches, so that the
+                # events enclose kernels and not the host's own time.
+                self._runtime.fill(flush, flush_bytes)
 
-        def work() -> None:
-            self._execute(self._bind(memory), "run")
+            def work() -> None:
+                self._execute(self._bind(memory), "run")
 
-        try:
-            flush = self._runtime.allocate(flush_bytes)
             self._execute(self._bind(memory), "prepare")
             for _ in range(_WARM_UP):
                 work()
             self._runtime.synchronize()
             return [self._runtime.timed(cold, work) for _ in range(samples)]
-        finally:
-            self._release(memory | ({"": flush} if flush else {}))
 
     def close(self) -> None:
         """Unloads the module."""
         self._runtime.close()
 
-    def _place(self, inputs: Arrays) -> dict[str, int]:
-        """Device addresses by buffer name, every buffer filled."""
+    @contextmanager
+    def _placed(self, inputs: Arrays) -> Iterator[dict[str, int]]:
+        """Device addresses by buffer name, every buffer filled; freed at the end."""
         memory: dict[str, int] = {}
         try:
             for buffer in self._program.buffers:
-                if buffer.alias is not None:
-                    continue
-                value = inputs.get(buffer.name)
-                if value is None and buffer.role in GIVEN and buffer.initial is None:
-                    raise ExecutionError(f"no value was given for {buffer.role} {buffer.name!r}")
-                flat = storage(buffer, value)
-                memory[buffer.name] = self._runtime.allocate(flat.nbytes)
-                self._runtime.upload(memory[buffer.name], flat)
-        except ExecutionError:
-            self._release(memory)
+                if buffer.alias is None:
+                    flat = storage(buffer, self._given(buffer, inputs))
+                    memory[buffer.name] = self._runtime.allocate(flat.nbytes)
+                    self._runtime.upload(memory[buffer.name], flat)
+            yield memory
+        except BaseException as error:
+            # After a fault a device refuses every call, frees included; the first error tells.
+            try:
+                self._release(memory)
+            except ExecutionError as refused:
+                error.add_note(f"then, {refused}")
             raise
-        return memory
+        self._release(memory)
+
+    def _given(self, buffer: Buffer, inputs: Arrays) -> np.ndarray | None:
+        value = inputs.get(buffer.name)
+        if value is None and buffer.role in GIVEN and buffer.initial is None:
+            raise ExecutionError(f"no value was given for {buffer.role} {buffer.name!r}")
+        return value
 
     def _release(self, memory: dict[str, int]) -> None:
         for pointer in memory.values():

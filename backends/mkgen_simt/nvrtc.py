@@ -17,7 +17,7 @@ from mkgen.codegen.backend import Ability, Found
 from mkgen.errors import CompileError, MissingError
 from mkgen.program import Artifact, Program
 from mkgen_simt.cubin import check_cubin, ptxas_resources, with_launches
-from mkgen_simt.cuda_headers import cuda_include, site_roots
+from mkgen_simt.cuda_headers import cuda_include, site_roots, toolkit_roots
 from mkgen_simt.elf import read_elf
 
 #: Never --use_fast_math. Contraction to fma is nvcc's default and rounds once instead of twice.
@@ -151,7 +151,13 @@ def _refusal(name: str, arch: str, result: str, log: str, include: Found) -> str
 @functools.cache
 def _identity() -> tuple[str, str]:
     from cuda.bindings import nvrtc
-    from cuda.pathfinder import load_nvidia_dynamic_lib  # type: ignore[import-untyped]
+
+    try:
+        from cuda.pathfinder import load_nvidia_dynamic_lib  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingError(
+            f"{error}; pip install --upgrade cuda-bindings cuda-pathfinder"
+        ) from error
 
     _, major, minor = nvrtc.nvrtcVersion()
     # The loader may have found a toolkit's own library, not the wheel's.
@@ -173,7 +179,7 @@ def nvrtc_ability(remedy: str) -> Ability:
     tried: list[str] = []
     libraries = [
         path
-        for root in [*site_roots(), Path("/usr/local/cuda")]
+        for root in [*site_roots(), *toolkit_roots()]
         for pattern in ("nvidia/cu*/lib/libnvrtc.so*", "nvidia/cuda_nvrtc/lib/libnvrtc.so*",
                         "lib64/libnvrtc.so*")
         for path in sorted(root.glob(pattern))
@@ -182,7 +188,7 @@ def nvrtc_ability(remedy: str) -> Ability:
     bindings = _version("cuda-bindings")
     if bindings is None:
         return Ability(False, tried=tuple(tried), reason="cuda-bindings is missing", remedy=remedy)
-    tried += [*_PACKAGES, "/usr/local/cuda/lib64"]
+    tried += [*_PACKAGES, *(str(root / "lib64") for root in toolkit_roots())]
     if not libraries:
         return Ability(False, tried=tuple(tried), reason="libnvrtc is missing", remedy=remedy)
     version = next((v for v in map(_version, _PACKAGES) if v), libraries[0].name)
@@ -211,5 +217,5 @@ def _disassemblers() -> list[Path]:
     places = ["nvidia/cu*/bin/nvdisasm", "nvidia/cuda_nvdisasm/bin/nvdisasm",
               "triton/backends/nvidia/bin/nvdisasm"]  # fmt: skip
     wheels = [path for root in site_roots() for place in places for path in root.glob(place)]
-    toolkit = Path("/usr/local/cuda/bin/nvdisasm")
-    return wheels + ([toolkit] if toolkit.is_file() else [])
+    toolkits = [root / "bin/nvdisasm" for root in toolkit_roots()]
+    return wheels + [tool for tool in toolkits if tool.is_file()]

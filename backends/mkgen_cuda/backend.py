@@ -1,0 +1,71 @@
+"""The CUDA backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, get_args
+
+from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Probe
+from mkgen.program import Artifact, Dtype, PrecisionClass, Program
+from mkgen_simt.cuda_headers import CUDA_HEADERS
+from mkgen_simt.cupy_device import cupy_ability
+from mkgen_simt.host_probe import host_ability
+from mkgen_simt.nvrtc import compile_cubin, identity, nvrtc_ability
+
+REMEDY = "pip install mkgen[cuda]"
+
+
+def _archs(*rows: tuple[str, str, str]) -> dict[str, Arch]:
+    return {name: Arch(name, title, 32, profile) for name, title, profile in rows}
+
+
+class CudaBackend(Backend):
+    """NVIDIA GPUs by CUDA C++."""
+
+    name: ClassVar[str] = "cuda"
+    title: ClassVar[str] = "CUDA C++"
+    dialect: ClassVar[str] = "c"
+    language: ClassVar[str] = "cuda"
+    extension: ClassVar[str] = ".cu"
+    extra: ClassVar[str] = "cuda"
+    archs: ClassVar[Mapping[str, Arch]] = _archs(
+        ("sm_80", "Ampere (A100)", "a100"),
+        ("sm_89", "Ada (RTX 4090)", "rtx4090"),
+        ("sm_90", "Hopper (H100), portable", "h100"),
+        ("sm_90a", "Hopper (H100), wgmma and TMA", "h100"),
+        ("sm_100", "Blackwell (B200), portable", "b200"),
+        ("sm_100a", "Blackwell (B200), tcgen05", "b200"),
+        ("sm_120", "Blackwell (RTX 50)", "rtx4090"),
+    )
+    default_arch: ClassVar[str] = "sm_90a"
+    grid_limit: ClassVar[tuple[int, int, int]] = (2**31 - 1, 65535, 65535)
+    dtypes: ClassVar[frozenset[str]] = frozenset(get_args(Dtype))
+    flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {p: () for p in PrecisionClass}
+
+    def probe(self) -> Probe:
+        """See Backend.probe."""
+        return Probe(
+            generate=Ability(True, "the C printer"),
+            compile=nvrtc_ability(REMEDY),
+            execute=host_ability(),
+            measure=cupy_ability(),
+        )
+
+    def compiler_identity(self) -> str:
+        """See Backend.compiler_identity."""
+        return " ".join(identity(REMEDY))
+
+    def compile(self, program: Program, directory: Path) -> Artifact:
+        """See Backend.compile."""
+        flags = self.flags[program.precision]
+        return compile_cubin(program, directory, CUDA_HEADERS, REMEDY, flags)
+
+    def executors(self) -> tuple[Executor, ...]:
+        """See Backend.executors."""
+        from mkgen_simt.host import SimtHostExecutor
+
+        from mkgen_cuda.device import CudaDeviceExecutor
+
+        lanes = {name: arch.sub_group for name, arch in self.archs.items()}
+        return (SimtHostExecutor("cuda", lanes), CudaDeviceExecutor())

@@ -1,0 +1,97 @@
+"""The HIP backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, get_args
+
+from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Probe
+from mkgen.document import content_hash
+from mkgen.errors import MissingError
+from mkgen.program import Artifact, Dtype, PrecisionClass, Program
+from mkgen_hip.archs import AMD_ARCHS
+from mkgen_hip.clang import INCLUDE, compile_code_object
+from mkgen_hip.runtime import rocm_ability
+from mkgen_hip.toolchain import clang_ability, device_library, file_sha, require_toolchain
+from mkgen_simt import nvrtc
+from mkgen_simt.cuda_headers import HIP_ON_CUDA_HEADERS
+from mkgen_simt.host_probe import host_ability
+
+_NVRTC_REMEDY = "pip install mkgen[cuda]"
+# HIP text on an NVIDIA GPU, through NVRTC; what runs there is a proxy.
+_PROXIES = {
+    "sm_80": Arch("sm_80", "HIP text on NVIDIA Ampere (A100), a proxy", 32, "a100"),
+    "sm_90": Arch("sm_90", "HIP text on NVIDIA Hopper (H100), a proxy", 32, "h100"),
+}
+
+
+class HipBackend(Backend):
+    """AMD GPUs by HIP."""
+
+    name: ClassVar[str] = "hip"
+    title: ClassVar[str] = "ROCm/HIP"
+    dialect: ClassVar[str] = "c"
+    language: ClassVar[str] = "hip"
+    extension: ClassVar[str] = ".hip"
+    extra: ClassVar[str] = "hip"
+    archs: ClassVar[Mapping[str, Arch]] = {
+        name: Arch(name, arch.title, arch.wave, arch.profile) for name, arch in AMD_ARCHS.items()
+    } | _PROXIES
+    default_arch: ClassVar[str] = "gfx942"
+    #: HIP wants grid * block < 2**32 along each axis; these hold for every block of 1,024 threads.
+    grid_limit: ClassVar[tuple[int, int, int]] = (2**22 - 1, 65535, 65535)
+    dtypes: ClassVar[frozenset[str]] = frozenset(get_args(Dtype))
+    flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {p: () for p in PrecisionClass}
+
+    def probe(self) -> Probe:
+        """See Backend.probe."""
+        return Probe(
+            generate=Ability(True, "the C printer"),
+            compile=clang_ability(),
+            execute=host_ability(),
+            measure=rocm_ability(),
+        )
+
+    def compiler_identity(self) -> str:
+        """See Backend.compiler_identity."""
+        # Our header and the device library are part of what comes out, as the compiler is.
+        parts: list[str] = []
+        reasons: list[str] = []
+        try:
+            toolchain = require_toolchain()
+            parts += [toolchain.version, file_sha(toolchain.binary), _headers_hash()]
+            library = device_library().path
+            if toolchain.rocm is None and library is not None:
+                parts.append(file_sha(library / "ocml.bc"))
+        except MissingError as error:
+            reasons.append(str(error))
+        try:
+            parts += nvrtc.identity(_NVRTC_REMEDY)
+        except MissingError as error:
+            reasons.append(str(error))
+        if not parts:
+            raise MissingError("; ".join(reasons))
+        return " ".join(parts)
+
+    def compile(self, program: Program, directory: Path) -> Artifact:
+        """See Backend.compile."""
+        flags = self.flags[program.precision]
+        if program.target.arch in _PROXIES:
+            headers = HIP_ON_CUDA_HEADERS
+            return nvrtc.compile_cubin(program, directory, headers, _NVRTC_REMEDY, flags)
+        return compile_code_object(program, directory, flags)
+
+    def executors(self) -> tuple[Executor, ...]:
+        """See Backend.executors."""
+        from mkgen_simt.host import SimtHostExecutor
+
+        from mkgen_hip.proxy import HipProxyExecutor
+        from mkgen_hip.runtime import HipDeviceExecutor
+
+        lanes = {name: arch.sub_group for name, arch in self.archs.items()}
+        return (SimtHostExecutor("hip", lanes), HipDeviceExecutor(), HipProxyExecutor())
+
+
+def _headers_hash() -> str:
+    return content_hash(*(path.read_bytes() for path in sorted(INCLUDE.rglob("*.h"))))

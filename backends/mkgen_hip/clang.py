@@ -1,0 +1,198 @@
+"""HIP text to a checked code object: compile to assembly, assemble, link."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from mkgen.errors import CompileError, MissingError
+from mkgen.program import Artifact, Program, Resources
+from mkgen_hip.archs import AMD_ARCHS, check_code_object, isa_version
+from mkgen_hip.toolchain import (
+    OCML_REMEDY,
+    REMEDY,
+    Toolchain,
+    device_library,
+    file_sha,
+    require_toolchain,
+)
+from mkgen_simt.cubin import with_launches
+from mkgen_simt.elf import read_elf
+
+INCLUDE = Path(__file__).resolve().parent / "include"
+
+#: HIP's own defaults, said aloud: divisions and square roots are correctly rounded, denormals are
+#: kept, a*b+c may become one fma. `-fuse-cuid=none`: the default puts a hash of paths in the file.
+OPTIONS = (
+    "-O3",
+    "-std=c++17",
+    "-fno-fast-math",
+    "-ffp-contract=fast",
+    "-fhip-fp32-correctly-rounded-divide-sqrt",
+    "-fno-gpu-flush-denormals-to-zero",
+    "-fuse-cuid=none",
+    "-Rpass-analysis=kernel-resource-usage",
+)
+# ocml.bc as shipped carries code object v5 (`__oclc_ABI_version` 500); clang 22 would write v6.
+_ABI = "-mcode-object-version=5"
+
+_FIELDS = {
+    "vgpr_count": "registers",
+    "agpr_count": "accumulator_registers",
+    "sgpr_count": "scalar_registers",
+    "vgpr_spill_count": "spilled_registers",
+    "private_segment_fixed_size": "stack_bytes",
+    "group_segment_fixed_size": "shared_bytes",
+}
+_REMARK = re.compile(r"remark:\s+(Function Name|Occupancy \[waves/SIMD\]): (\S+)")
+_UNKNOWN_ARCH = re.compile("unsupported HIP gpu architecture|invalid target ID|unknown target CPU")
+_UNDECLARED = re.compile(r"(undeclared identifier|no matching function for call to) '(\w+)'")
+
+
+def compile_code_object(program: Program, directory: Path, extra: Sequence[str] = ()) -> Artifact:
+    """Compiles the first source of `program` for its gfx arch into `directory`: .s and .hsaco.
+
+    MissingError without clang or an arch it knows, CompileError with the log, WrongArchError.
+    """
+    start = time.perf_counter()
+    toolchain = require_toolchain()
+    source, arch = program.sources[0], program.target.arch
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / source.name).write_text(source.text)
+    stem = f"{Path(source.name).stem}.{arch}"
+    own = [] if toolchain.rocm else _own_headers(toolchain, arch, directory)
+    rocm = [f"--rocm-path={toolchain.rocm}"] if toolchain.rocm else []
+    abi = [] if toolchain.rocm else [_ABI]
+    flags = ["-x", "hip", "--cuda-device-only", f"--offload-arch={arch}", *OPTIONS, *abi, *extra]
+    command = [*toolchain.clang, *flags, *own, *rocm, "-S", source.name, "-o", f"{stem}.s"]
+    log = _run(command, directory, source.name, arch)
+    target = ["--target=amdgcn-amd-amdhsa", "-nogpulib", f"-mcpu={arch}", *abi]
+    assemble = [*toolchain.clang, *target, "-c", f"{stem}.s", "-o", f"{stem}.o"]
+    link = [*toolchain.lld, "--no-undefined", "-shared", f"{stem}.o", "-o", f"{stem}.hsaco"]
+    for step in (assemble, link):
+        _run(step, directory, source.name, arch)
+    (directory / f"{stem}.o").unlink()
+    path = directory / f"{stem}.hsaco"
+    data = path.read_bytes()
+    checked = check_code_object(data, arch)
+    return Artifact(
+        arch=arch,
+        format="hsaco",
+        path=str(path),
+        sha=hashlib.sha256(data).hexdigest(),
+        resources=_resources(program, (directory / f"{stem}.s").read_text(), log, data),
+        compiler=toolchain.version,
+        compiler_sha=file_sha(toolchain.binary),
+        command=" && ".join(_shown(toolchain, step) for step in (command, assemble, link)),
+        isa_path=str(directory / f"{stem}.s"),
+        checked=checked,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _own_headers(toolchain: Toolchain, arch: str, directory: Path) -> list[str]:
+    """Options for our device header and whichever device library is here."""
+    options = ["-nogpuinc", "-nogpulib", "-fdeclspec", "-isystem", str(INCLUDE)]
+    library = device_library().path
+    if library is None:
+        return options
+    controls = _controls(toolchain, arch, directory)
+    for bitcode in (str(library / "ocml.bc"), str(library / "ockl.bc"), controls.name):
+        options += ["-Xclang", "-mlink-builtin-bitcode", "-Xclang", bitcode]
+    return [*options, "-DMKGEN_HIP_OCML"]
+
+
+def _controls(toolchain: Toolchain, arch: str, directory: Path) -> Path:
+    """The constants that specialise ocml, which ROCm ships as bitcode files and Triton does not.
+
+    They must be plain constants: HIP's `__constant__` may be written by the host, so loads of it
+    would stay in the kernel. Strict: nothing finite-only or unsafe, denormals kept.
+    """
+    values = {
+        "finite_only_opt": "i8 0",
+        "unsafe_math_opt": "i8 0",
+        "daz_opt": "i8 0",
+        "correctly_rounded_sqrt32": "i8 1",
+        "wavefrontsize64": f"i8 {int(AMD_ARCHS[arch].wave == 64)}",
+        "ISA_version": f"i32 {isa_version(arch)}",
+        "ABI_version": "i32 500",
+    }
+    kind = "linkonce_odr hidden local_unnamed_addr addrspace(4) constant"
+    lines = [f"@__oclc_{name} = {kind} {value}" for name, value in values.items()]
+    text = directory / f"oclc.{arch}.ll"
+    text.write_text("\n".join(['target triple = "amdgcn-amd-amdhsa"', *lines, ""]))
+    path = text.with_suffix(".bc")
+    target = ["--target=amdgcn-amd-amdhsa", f"-mcpu={arch}", "-nogpulib"]
+    output = ["-x", "ir", "-emit-llvm", "-c", text.name, "-o", path.name]
+    _run([*toolchain.clang, *target, *output], directory, text.name, arch)
+    return path
+
+
+def _run(command: Sequence[str], directory: Path, name: str, arch: str) -> str:
+    """What `command` printed. It runs in `directory`, so that nothing it writes names a machine."""
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    log = done.stdout + done.stderr
+    if done.returncode == 0:
+        return log
+    if _UNKNOWN_ARCH.search(log):
+        raise MissingError(
+            f"{Path(command[0]).name} does not know {arch}; {REMEDY} for a newer one"
+        )
+    first = next((line for line in log.splitlines() if "error:" in line), log.strip()[-200:])
+    message = f"clang refused {name} ({arch}): {first or f'exit status {done.returncode}'}"
+    if _UNDECLARED.search(log) and "-nogpulib" in command and "-DMKGEN_HIP_OCML" not in command:
+        message += f". No ocml was found, so only part of HIP's math is here: {OCML_REMEDY}"
+    raise CompileError(message, log)
+
+
+def _shown(toolchain: Toolchain, command: Sequence[str]) -> str:
+    """`command` without the machine's directories, which would make two builds' records differ."""
+    tools = {toolchain.clang, toolchain.lld}
+    head = next(tool for tool in tools if tuple(command[: len(tool)]) == tool)
+    words = [Path(head[0]).name, *head[1:], *command[len(head) :]]
+    return " ".join(Path(w).name if w.startswith("/") else w for w in words if "rocm-path" not in w)
+
+
+def _resources(program: Program, text: str, log: str, data: bytes) -> dict[str, Resources]:
+    found = with_launches(program, parse_metadata(text, log), read_elf(data).functions)
+    for launch in program.launches:
+        if launch.entry not in found:
+            raise CompileError(
+                f"{program.sources[0].name} has no kernel {launch.entry!r}; it has "
+                f'{", ".join(sorted(found)) or "none"}. Declare it extern "C" __global__',
+                log,
+            )
+    return found
+
+
+def parse_metadata(text: str, log: str = "") -> dict[str, Resources]:
+    """Resources by kernel: `.amdgpu_metadata` of assembly, with occupancy from clang's remarks."""
+    block = text.partition(".amdgpu_metadata")[2].partition(".end_amdgpu_metadata")[0]
+    occupancy = _occupancy(log)
+    found: dict[str, Resources] = {}
+    for kernel in re.split(r"^  - (?=\.)", block, flags=re.MULTILINE)[1:]:
+        fields = dict(re.findall(r"^(?:    )?\.(\w+):\s+(\S+)$", kernel, flags=re.MULTILINE))
+        name = fields["name"].strip("'\"")
+        known = {to: int(fields[of]) for of, to in _FIELDS.items() if of in fields}
+        spilled = known.get("spilled_registers")
+        found[name] = Resources(
+            **known,
+            spill_bytes=None if spilled is None else 4 * spilled,
+            occupancy_waves=occupancy.get(name),
+        )
+    return found
+
+
+def _occupancy(log: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    name = ""
+    for key, value in _REMARK.findall(log):
+        if key == "Function Name":
+            name = value
+        else:
+            found[name] = int(value)
+    return found

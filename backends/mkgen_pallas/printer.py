@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,8 +13,9 @@ from mkgen.codegen.render import LaunchPlan, Plan
 from mkgen.codegen.view import View
 from mkgen.expression import evaluate
 from mkgen.ir.nest import Load, index_names
-from mkgen.program import Configuration, Functional
+from mkgen.program import Configuration, Functional, Launch, Step
 from mkgen_pallas.layout import Layout
+from mkgen_pallas.steps import launcher_steps
 
 #: In a template, the line between the kernel and the lines that call it.
 CALL = "# -- call --\n"
@@ -37,7 +37,7 @@ class PallasPrinter(PythonPrinter):
 
     def __init__(self, gpu: bool) -> None:
         self.gpu = gpu
-        self.bind_loads = gpu
+        self.bind_loads = self.splits_axes = gpu
 
     def load(self, load: Load, offset: Text, scope: Scope) -> Text:
         """On a GPU a masked read; on a TPU the block of the tensor."""
@@ -128,10 +128,13 @@ class PallasPrinter(PythonPrinter):
         body = "".join(launch.call.rstrip("\n") + "\n" for launch in plan.launches)
         text = (
             f"\n\n{self.signature(plan, 'jax.Array')}"
-            f'    """{plan.title} Shapes and dtypes as in the head of this file."""\n'
+            f'    """{plan.title}"""\n'
             + self.check_inputs(plan, "jnp", "").replace("must be contiguous", "must be")
             + textwrap.indent(body, "    ")
             + f"    return {', '.join(b.name for b in plan.outputs)}\n"
         )
-        ast.parse(text)
         return text
+
+    def steps(self, launches: tuple[Launch, ...], launcher: str) -> tuple[Step, ...]:
+        """With the layout operations the launcher does."""
+        return launcher_steps(launcher, launches)

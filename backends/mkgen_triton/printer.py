@@ -130,7 +130,7 @@ class TritonPrinter(PythonPrinter):
         """A function of torch tensors."""
         lines = [
             f"\n\n{self.signature(plan, 'torch.Tensor')}",
-            f'    """{plan.title} Shapes and dtypes as in the head of this file."""\n',
+            f'    """{plan.title}"""\n',
             self.check_inputs(plan, "torch", " or not array.is_contiguous()"),
         ]
         for buffer in (*plan.outputs, *plan.temporaries):

@@ -67,6 +67,8 @@ class Printer(ABC):
         "lt": ("<", COMPARE), "le": ("<=", COMPARE), "eq": ("==", COMPARE), "ne": ("!=", COMPARE),
         "and": ("&&", AND), "or": ("||", OR),
     }  # fmt: skip
+    splits_axes = True
+    """Whether flattened positions are taken apart into axes; not where blocks are given whole."""
     bind_loads = False
     """Whether every load gets a line of its own."""
     calls: Mapping[str, str]

@@ -15,7 +15,8 @@ from mkgen.expression import Expression, evaluate, parse, substitute
 from mkgen.ir.kernel import Kernel
 from mkgen.ir.nest import Graph, describe_shape
 from mkgen.program import (
-    Buffer, BufferRole, Configuration, Glue, Launch, PrecisionClass, Program, Source, Variant,
+    Buffer, BufferRole, Configuration, Glue, Launch, PrecisionClass, Program, Source, Step,
+    Variant,
 )  # fmt: skip
 from mkgen.target import Target
 from mkgen.task import Task, Workload
@@ -107,6 +108,10 @@ class DialectPrinter(Printer):
         """A kernel's text and launch once both are known; `known` are sizes and parameters."""
         return text, plan
 
+    def steps(self, launches: tuple[Launch, ...], launcher: str) -> tuple[Step, ...]:
+        """The program's steps: the launches, and what the launcher does between them."""
+        return launches
+
     def helpers(self, body: str) -> str:
         """Small functions that printed expressions call."""
         return ""
@@ -174,6 +179,7 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
         name=f"{request.task.name}{printer.extension}", language=printer.language, head=head,
         preamble=printer.preamble(body), sizes=size_text, body=body,
     )  # fmt: skip
+    made = tuple(_step(p, source.name, printer, {**values, **constants}) for p in plan.launches)
     return Program(
         task=request.task.name,
         task_hash=request.task.hash,
@@ -182,7 +188,7 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
         precision=request.precision,
         sources=(source, *printer.companions(plan, head, size_text)),
         buffers=(*plan.inputs, *plan.outputs, *plan.temporaries),
-        steps=tuple(_step(p, source.name, printer, {**values, **constants}) for p in launches),
+        steps=printer.steps(made, launcher),
         variant=Variant(
             templates=tuple(t.name for t in request.templates),
             parameters=request.parameters,
@@ -352,9 +358,7 @@ def head_lines(
     dtypes = dict.fromkeys(
         t.dtype for n, t in graph.tensors.items() if t.role in ("input", "parameter")
     )
-    lines = [f"{title}; {', '.join(dtypes)}:", f"{', '.join(shapes)} -> {', '.join(outputs)}."]
-    if len(lines[0]) + len(lines[1]) < 92:
-        lines = [" ".join(lines)]
+    lines = [f"{title}.", f"{', '.join(dtypes)}: {', '.join(shapes)} -> {', '.join(outputs)}."]
     templates = ", ".join(dict.fromkeys(t.name for t in request.templates))
     return (
         *lines,

@@ -128,6 +128,8 @@ class View:
         known: Sequence[str] = (),
     ) -> None:
         """Lines that take apart flat variables into the axes that are still named."""
+        if not self.printer.splits_axes:
+            return
         for axes, flat in self.groups():
             if len(axes) < 2:
                 continue

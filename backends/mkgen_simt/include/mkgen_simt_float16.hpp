@@ -33,7 +33,9 @@ inline double fused_odd(double a, double b, double c) {
 
 struct Half {
   static uint16_t encode(float v) {
-#ifdef __F16C__
+#if defined(__F16C__) && defined(__clang__)
+    return bits_as<uint16_t>(static_cast<_Float16>(v));
+#elif defined(__F16C__)
     typedef float Float4 __attribute__((vector_size(16)));
     typedef short Short8 __attribute__((vector_size(16)));
     const Short8 packed = __builtin_ia32_vcvtps2ph(Float4{v, 0.0f, 0.0f, 0.0f}, 0);
@@ -51,7 +53,9 @@ struct Half {
 #endif
   }
   static float decode(uint16_t v) {
-#ifdef __F16C__
+#if defined(__F16C__) && defined(__clang__)
+    return static_cast<float>(bits_as<_Float16>(v));
+#elif defined(__F16C__)
     typedef short Short8 __attribute__((vector_size(16)));
     return __builtin_ia32_vcvtph2ps(Short8{static_cast<short>(v), 0, 0, 0, 0, 0, 0, 0})[0];
 #else

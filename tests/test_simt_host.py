@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import ml_dtypes
@@ -392,7 +393,18 @@ def test_sixteen_bit_arithmetic_rounds_to_nearest_even(
         ]  # fmt: skip
     for row, (g, e) in enumerate(zip(got, expected, strict=True)):
         same = (g == e) | (np.isnan(g) & np.isnan(e))
+        if row == 4:  # 64 bits of mantissa are not always enough for the reference
+            for i in np.flatnonzero(~same):
+                same[i] = _is_nearest(g[i], Fraction(float(a[i])) * Fraction(float(b[i])) + Fraction(float(c[i])))
         assert same.all(), (row, a[~same][:3], b[~same][:3], c[~same][:3], g[~same][:3], e[~same][:3])
+
+
+def _is_nearest(got: np.generic, exact: Fraction) -> bool:
+    bits = int(got.view(np.uint16))
+    near = [np.uint16(bits + step).view(got.dtype) for step in (-1, 1)]
+    gap = abs(Fraction(float(got)) - exact)
+    others = [abs(Fraction(float(n)) - exact) for n in near if np.isfinite(n)]
+    return gap < min(others) or (gap == min(others) and bits % 2 == 0)
 
 
 def _rounded(values: np.ndarray, dtype: type) -> np.ndarray:

@@ -268,9 +268,9 @@ static uint64_t shuffled(int first, int lanes, int lane, uint64_t group) {
   char text[160];
   explain("kernel %s, block (%u, %u, %u): %s reads lane %d, which %s: %s", machine.kernel, blockIdx.x,
           blockIdx.y, blockIdx.z, e.name, source,
-          source >= lanes                            ? "the block does not have"
-          : machine.state[first + source] == State::Done ? "has returned"
-                                                     : "is not in the mask",
+          !(e.mask >> source & 1) ? "is not in the mask"
+          : source >= lanes       ? "the block does not have"
+                                  : "has returned",
           doing(first + lane, text));
   abandon();
 }

@@ -1,0 +1,3 @@
+// float16 by HIP's names, which are CUDA's.
+#pragma once
+#include "../cuda_fp16.h"

@@ -1,0 +1,175 @@
+"""Buffers for a run on the host: guarded, poisoned, aligned to no more than was promised."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from mkgen.codegen.backend import Arrays
+from mkgen.errors import ExecutionError
+from mkgen.program import Buffer, BufferRole, Program
+
+GUARD = 4096
+"""Bytes on each side of a buffer."""
+
+GIVEN = frozenset(
+    {BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.STATE, BufferRole.CONSTANT}
+)
+READ_ONLY = frozenset({BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.CONSTANT})
+RETURNED = frozenset({BufferRole.OUTPUT, BufferRole.STATE})
+
+#: Guard words: NaN with a payload no computation gives, or an integer that makes a wild index.
+_GUARD_WORDS = {
+    "float64": (0x7FFA5A5A5A5A5A5A, 8), "float32": (0x7FE5A5A5, 4),
+    "float16": (0x7F5A, 2), "bfloat16": (0x7FDA, 2),
+}  # fmt: skip
+_GUARD_BYTE = 0x7D
+#: What an unwritten element of a type without NaN or a lowest value of its own reads as: 0 would
+#: be right by accident too often, so unsigned bytes get 0xA5.
+_POISON_BYTE = 0xA5
+
+
+def numpy_dtype(name: str) -> np.dtype:
+    """The numpy dtype of a `Buffer.dtype`."""
+    if name == "bfloat16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)
+
+
+def _strides(buffer: Buffer) -> tuple[int, ...]:
+    if buffer.strides is not None:
+        return buffer.strides
+    return tuple(prod(buffer.shape[i + 1 :]) for i in range(len(buffer.shape)))
+
+
+def _span(buffer: Buffer) -> int:
+    """Elements from the first to the last, both included."""
+    if 0 in buffer.shape:
+        return 0
+    pairs = zip(buffer.shape, _strides(buffer), strict=True)
+    return 1 + sum((extent - 1) * stride for extent, stride in pairs)
+
+
+class Block:
+    """The storage of one buffer, between two guard zones."""
+
+    def __init__(self, buffer: Buffer) -> None:
+        self.buffer = buffer
+        self.dtype = numpy_dtype(buffer.dtype)
+        size = _span(buffer) * self.dtype.itemsize
+        align = max(buffer.alignment, self.dtype.itemsize)
+        self._raw = np.empty(2 * GUARD + size + 2 * align, np.uint8)
+        base = self._raw.ctypes.data + GUARD
+        # An odd multiple: a kernel that assumes more alignment than the buffer promises faults.
+        start = GUARD + (align - base % (2 * align)) % (2 * align)
+        self._bytes = self._raw[start : start + size]
+        self._guards = (self._raw[start - GUARD : start], self._raw[start + size : start + size + GUARD])
+        word, width = _GUARD_WORDS.get(buffer.dtype, (_GUARD_BYTE, 1))
+        self._pattern = np.frombuffer(word.to_bytes(width, "little") * (GUARD // width), np.uint8)
+        for guard in self._guards:
+            guard[:] = self._pattern
+        self.address = self._raw.ctypes.data + start
+        storage = self._bytes.view(self.dtype)
+        strides = tuple(s * self.dtype.itemsize for s in _strides(buffer))
+        self.array: np.ndarray = np.lib.stride_tricks.as_strided(storage, buffer.shape, strides)
+        self._before: bytes | None = None
+
+    def poison(self) -> None:
+        """NaN, or the lowest integer; bytes without either get a pattern."""
+        if self.buffer.dtype in ("bool", "uint8"):
+            self._bytes[:] = _POISON_BYTE
+        elif self.buffer.dtype in _GUARD_WORDS:
+            self._bytes[:] = 0xFF
+        else:
+            self._bytes.view(self.dtype)[:] = np.iinfo(self.dtype).min
+
+    def fill(self, values: np.ndarray | float) -> None:
+        """Sets every element."""
+        self.array[...] = values
+
+    def remember(self) -> None:
+        """Keeps the bytes as they are, for `check`."""
+        self._before = self._bytes.tobytes()
+
+    def check(self) -> None:
+        """ExecutionError when something wrote where it must not."""
+        name = self.buffer.name
+        for guard, where in zip(self._guards, ("before", "after"), strict=True):
+            wrong = np.flatnonzero(guard != self._pattern)
+            if wrong.size:
+                first = GUARD - int(wrong[-1]) if where == "before" else int(wrong[0])
+                raise ExecutionError(
+                    f"out-of-bounds write: {wrong.size} bytes {where} buffer {name!r} were "
+                    f"overwritten, the nearest {first} bytes {where} its {'start' if where == 'before' else 'end'}"
+                )
+        if self._before is not None and self._bytes.tobytes() != self._before:
+            raise ExecutionError(f"the kernel changed buffer {name!r}, whose role is {self.buffer.role.value}")
+
+    def result(self) -> np.ndarray:
+        """A contiguous copy; ExecutionError when a bool is neither 0 nor 1."""
+        if self.buffer.dtype == "bool":
+            wrong = int(np.count_nonzero(self.array.view(np.uint8) > 1))
+            if wrong:
+                raise ExecutionError(
+                    f"{wrong} elements of the bool buffer {self.buffer.name!r} are neither 0 nor 1: "
+                    "never written, or written with another type"
+                )
+        return np.array(self.array, order="C", copy=True)
+
+
+class Memory:
+    """Every buffer of a program, ready for one run."""
+
+    def __init__(self, program: Program, inputs: Arrays) -> None:
+        self._program = program
+        self._blocks: dict[str, Block] = {}
+        for buffer in program.buffers:
+            if buffer.alias is None:
+                self._blocks[buffer.name] = Block(buffer)
+        written = {program.buffer(b.alias).name for b in program.buffers if b.alias is not None}
+        for buffer in program.buffers:
+            if buffer.alias is not None:
+                continue
+            block = self._blocks[buffer.name]
+            self._set(block, inputs)
+            if buffer.role in READ_ONLY and buffer.name not in written:
+                block.remember()
+
+    def _set(self, block: Block, inputs: Arrays) -> None:
+        buffer = block.buffer
+        block.poison()
+        if buffer.name in inputs:
+            value = inputs[buffer.name]
+            if tuple(value.shape) != buffer.shape or value.dtype != block.dtype:
+                raise ExecutionError(
+                    f"input {buffer.name!r} is {value.dtype} {tuple(value.shape)}, the program "
+                    f"wants {buffer.dtype} {buffer.shape}"
+                )
+            block.fill(value)
+        elif buffer.initial is not None:
+            block.fill(buffer.initial)
+        elif buffer.role in GIVEN:
+            raise ExecutionError(f"no array was given for the {buffer.role.value} {buffer.name!r}")
+
+    def _owner(self, buffer: Buffer) -> Block:
+        while buffer.alias is not None:
+            buffer = self._program.buffer(buffer.alias)
+        return self._blocks[buffer.name]
+
+    def addresses(self) -> list[int]:
+        """Base addresses in the launcher's order."""
+        return [self._owner(b).address for b in self._program.buffers]
+
+    def check(self) -> None:
+        """ExecutionError when a guard zone or a read-only buffer was written."""
+        for block in self._blocks.values():
+            block.check()
+
+    def results(self) -> dict[str, np.ndarray]:
+        """Outputs and state, by buffer name."""
+        return {
+            b.name: self._owner(b).result() for b in self._program.buffers if b.role in RETURNED
+        }

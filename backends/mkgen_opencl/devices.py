@@ -106,7 +106,7 @@ def build_text(device: Any, text: str, options: tuple[str, ...]) -> Built:
     """Builds source text. CompileError carries the driver's log, with lines."""
     import pyopencl as cl
 
-    program = cl.Program(cl.Context([device]), text)
+    program: Any = cl.Program(cl.Context([device]), text)
     try:
         _build(program, device, options)
     except cl.Error as error:

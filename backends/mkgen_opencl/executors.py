@@ -1,4 +1,4 @@
-"""Executors over pyopencl: the text on a CPU device, the artifact on the device it was built for."""
+"""Executors over pyopencl: the text on a CPU device, the artifact on its own device."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class _Queue(Device):
         size = max(_FLUSH_BYTES, 4 * self._device.global_mem_cache_size)
         if self._flush is None:
             self._flush = cl.Buffer(self._context, cl.mem_flags.READ_WRITE, size)
-        cl.enqueue_fill_buffer(self._queue, self._flush, np.uint8(0), 0, size)
+        cl.enqueue_fill_buffer(self._queue, self._flush, np.zeros(1, np.uint8), 0, size)
         self._queue.finish()
 
     def elapsed(self, first: Any, last: Any) -> float:
@@ -105,6 +105,8 @@ class _Queue(Device):
 
 class _Opencl(Executor):
     """What the executors share; they differ in the device and in what a run proves."""
+
+    _latest: Any = None
 
     def _device(self, arch: str) -> Any:
         """The device that runs programs for `arch`; MissingError says why there is none."""
@@ -132,7 +134,7 @@ class _Opencl(Executor):
 
     def _shown_device(self) -> Any:
         """The device of the program that was asked about last, else the CPU's."""
-        return getattr(self, "_latest", None) or self._device("cpu")
+        return self._latest if self._latest is not None else self._device("cpu")
 
     def ran_on(self) -> RanOn:
         """The device, as its driver calls it."""

@@ -18,6 +18,7 @@ from mkgen_simt import ocloc
 
 REMEDY = "pip install 'mkgen[opencl]'"
 _SYSTEM_VENDORS = Path("/etc/OpenCL/vendors")
+_LIBRARY_DIRECTORIES = ("/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib")
 #: The driver's own name: the dynamic linker finds it where a GPU container has no .icd for it.
 _NVIDIA = "libnvidia-opencl.so.1"
 _NVIDIA_VERSION = Path("/proc/driver/nvidia/version")
@@ -33,7 +34,10 @@ def package_version(name: str) -> str | None:
 
 @cache
 def cpu_driver() -> Found:
-    """The library of the CPU device: Intel's, else PoCL's (25 times slower, no float16)."""
+    """The library of the CPU device: Intel's, else PoCL's (25 times slower, no float16).
+
+    Wheels come first: a test must not depend on what else the machine has.
+    """
     found = Found(None)
     for package, prefix, beside in (
         # intel-opencl-rt does not declare the package whose libraries it loads.
@@ -48,7 +52,19 @@ def cpu_driver() -> Found:
             if path.name.startswith(prefix) and ".so" in path.suffixes and path.exists():
                 found.path = path.resolve()
                 return found
+    found.tried.append(str(_SYSTEM_VENDORS))
+    for library in _system_drivers().values():
+        name = Path(library).name
+        if name.startswith(("libintelocl", "libpocl")):
+            places = [Path(d) / library for d in ("", *_LIBRARY_DIRECTORIES)]
+            found.path = next((p for p in places if p.is_absolute() and p.exists()), None)
     return found
+
+
+def _system_drivers() -> dict[str, str]:
+    """What each .icd file of the system names, by file name of the library."""
+    named = (icd.read_text().strip() for icd in sorted(_SYSTEM_VENDORS.glob("*.icd")))
+    return {Path(library).name: library for library in named}
 
 
 @cache
@@ -59,16 +75,13 @@ def vendors_directory() -> Path:
     """
     directory = Path(tempfile.mkdtemp(prefix="mkgen-opencl-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    drivers = {
-        Path(icd.read_text().strip()).name: icd.read_text().strip()
-        for icd in sorted(_SYSTEM_VENDORS.glob("*.icd"))
-    }
+    drivers = _system_drivers()
     # A driver named twice would be two platforms with the same device.
     if not any(name.startswith("libnvidia-opencl") for name in drivers):
         drivers[_NVIDIA] = _NVIDIA
     cpu = cpu_driver().path
     if cpu is not None:
-        drivers[cpu.name] = str(cpu)
+        drivers.setdefault(cpu.name, str(cpu))
     for number, library in enumerate(drivers.values()):
         (directory / f"{number}.icd").write_text(library + "\n")
     return directory

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import shutil
 import struct
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 from mkgen.errors import CompileError, MissingError, WrongArchError
 from mkgen.program import Resources
 
-REMEDY = "apt install intel-opencl-icd (Debian) or intel-ocloc (Intel's repository), or put ocloc on PATH"
+REMEDY = "apt install intel-opencl-icd (Debian) or intel-ocloc (Intel's repository)"
 _EM_INTELGT = 205
 _TIMEOUT = 300
 
@@ -31,6 +32,7 @@ class Ocloc:
     sha: str
 
     def __str__(self) -> str:
+        """Name and version."""
         return f"ocloc {self.version}"
 
 
@@ -87,7 +89,7 @@ def build(
         command, cwd=source.parent, capture_output=True, text=True, timeout=_TIMEOUT, check=False
     )
     log = (done.stdout + done.stderr).strip()
-    shown = " ".join(["ocloc", *command[1:]])
+    shown = shlex.join(["ocloc", *command[1:]])
     if re.search(r"Cannot get HW Info|Invalid device|Could not determine", log):
         raise MissingError(f"{ocloc} does not know {arch}; install a newer one: {REMEDY}")
     binary = source.parent / name
@@ -134,9 +136,7 @@ def read_ze_info(text: str) -> dict[str, Resources]:
     resources = {}
     for name, body in zip(parts[::2], parts[1::2], strict=True):
         # Old compilers state spills as the size of a scratch buffer, newer ones by a key.
-        buffers = re.findall(
-            r"- type: +scratch\n +usage: +spill_fill_space\n +size: +(\d+)", body
-        )
+        buffers = re.findall(r"- type: +scratch\n +usage: +spill_fill_space\n +size: +(\d+)", body)
         spilled = _number(body, "spill_size") or sum(int(b) for b in buffers)
         resources[name.strip("'\"")] = Resources(
             registers=_number(body, "grf_count"),

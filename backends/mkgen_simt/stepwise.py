@@ -1,4 +1,4 @@
-"""Runs a program's steps on a device: guarded and poisoned buffers, launches, layout steps, time."""
+"""Runs a program's steps on a device: guarded, poisoned buffers, launches, layout steps, time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ Array = npt.NDArray[Any]
 #: Bytes before and behind every buffer that no kernel may write. A page, so that the data behind
 #: the first zone keeps every alignment a device asks for.
 GUARD = 4096
-_PATTERN = 0xA5
+# Floats beside a buffer are NaN, so that a read out of bounds shows in the result. Integers get a
+# value no kernel is likely to write there, as -1 would be.
+_FLOAT_PATTERN, _INTEGER_PATTERN = 0xFF, 0xA5
 _WARM_UPS = 3
 
 
@@ -66,7 +68,8 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     if name == "bfloat16":
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
+        bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return bfloat16
     return np.dtype(name)
 
 
@@ -146,6 +149,7 @@ class StepRunner(Loaded):
     """
 
     def __init__(self, program: Program, device: Device) -> None:
+        """Runs `program` with the kernels that `device` holds."""
         self._program = program
         self._device = device
 
@@ -207,7 +211,7 @@ class StepRunner(Loaded):
 
     def _image(self, group: list[Buffer], inputs: Arrays) -> Bytes:
         size = max(storage_bytes(buffer) for buffer in group)
-        image = np.full(size + 2 * GUARD, _PATTERN, dtype=np.uint8)
+        image = np.full(size + 2 * GUARD, _pattern(group), dtype=np.uint8)
         data = image[GUARD:-GUARD]
         # A group's own name comes first; an alias fills it only when the root has no data.
         given = [b for b in group if b.name in inputs]
@@ -276,7 +280,7 @@ class StepRunner(Loaded):
         for storage in {id(s): s for s in memory.values()}.values():
             after = self._device.read(storage.block)
             names = " / ".join(repr(b.name) for b in storage.buffers)
-            _check_guards(after, names)
+            _check_guards(after, _pattern(storage.buffers), names)
             # Storage shared on purpose with a written buffer may change; nothing else may.
             shared = any(b.name in written and b.name not in given for b in storage.buffers)
             fixed = all(b.role is not BufferRole.STATE for b in storage.buffers)
@@ -297,13 +301,18 @@ class StepRunner(Loaded):
             self._device.release(storage.block)
 
 
-def _check_guards(after: Bytes, names: str) -> None:
-    before = np.flatnonzero(after[:GUARD] != _PATTERN)
+def _pattern(group: list[Buffer]) -> int:
+    integers = numpy_dtype(group[0].dtype).kind in "iub"
+    return _INTEGER_PATTERN if integers else _FLOAT_PATTERN
+
+
+def _check_guards(after: Bytes, pattern: int, names: str) -> None:
+    before = np.flatnonzero(after[:GUARD] != pattern)
     if before.size:
         raise ExecutionError(
-            f"a kernel wrote out of bounds: {GUARD - int(before[-1])} bytes before buffer {names}"
+            f"a kernel wrote out of bounds: {GUARD - int(before[0])} bytes before buffer {names}"
         )
-    behind = np.flatnonzero(after[-GUARD:] != _PATTERN)
+    behind = np.flatnonzero(after[-GUARD:] != pattern)
     if behind.size:
         raise ExecutionError(
             f"a kernel wrote out of bounds: {int(behind[0])} bytes behind the end of buffer {names}"

@@ -17,11 +17,10 @@ from mkgen_sycl import jit, spirv, toolchain
 from mkgen_sycl.executors import (
     DRIVER_FLAGS,
     DpctlCpu,
-    DpctlDevice,
     DpctlEmulator,
+    DpctlGpu,
     kernel_symbol,
 )
-
 
 
 class SyclBackend(Backend):
@@ -129,4 +128,4 @@ class SyclBackend(Backend):
 
     def executors(self) -> tuple[Executor, ...]:
         """The CPU device as emulator, the CPU as a target of its own, and an Intel GPU."""
-        return DpctlEmulator(), DpctlCpu(), DpctlDevice()
+        return DpctlEmulator(), DpctlCpu(), DpctlGpu()

@@ -24,13 +24,24 @@ DEVICE_NAMES = {
 }
 
 
+def arch_of(device: Any) -> str | None:
+    """The arch of a dpctl device; None for one that is no target of this backend."""
+    if device.is_cpu:
+        # Another OpenCL CPU driver (PoCL) may be installed beside Intel's.
+        return "cpu" if "Intel" in device.sycl_platform.name else None
+    for arch, words in DEVICE_NAMES.items():
+        if any(word in device.name for word in words):
+            return arch
+    return None
+
+
 def kernel_symbol(entry: str) -> str:
     """The name of a free-function kernel in SPIR-V."""
     return f"__sycl_kernel_{entry}"
 
 
 class _UsmView:
-    """Carries dpctl's description of USM memory; the block it points into is kept alive elsewhere."""
+    """Carries dpctl's description of USM memory; its block is kept alive elsewhere."""
 
     __sycl_usm_array_interface__: dict[str, Any]
 
@@ -39,19 +50,21 @@ class _Queue(Device):
     """USM memory and an in-order queue of dpctl."""
 
     def __init__(self, selected: Any, spirv: bytes, entries: set[str]) -> None:
-        import dpctl
-        import dpctl.program
+        import dpctl  # type: ignore[import-untyped]
+        import dpctl.program  # type: ignore[import-untyped]
 
         self._queue = dpctl.SyclQueue(selected, property=["in_order", "enable_profiling"])
         try:
-            program = dpctl.program.create_program_from_spirv(self._queue, spirv, " ".join(DRIVER_FLAGS))
+            program = dpctl.program.create_program_from_spirv(
+                self._queue, spirv, " ".join(DRIVER_FLAGS)
+            )
             self._kernels = {e: program.get_sycl_kernel(kernel_symbol(e)) for e in entries}
         except Exception as error:  # dpctl's error types are private to its extension modules
             raise ExecutionError(f"{selected.name} refused the SPIR-V: {error}") from error
         self._flush: Any = None
 
     def allocate(self, image: Bytes) -> Any:
-        from dpctl.memory import MemoryUSMDevice
+        from dpctl.memory import MemoryUSMDevice  # type: ignore[import-untyped]
 
         block = MemoryUSMDevice(image.size, alignment=GUARD, queue=self._queue)
         block.copy_from_host(image)
@@ -86,7 +99,7 @@ class _Queue(Device):
             ) from error
 
     def _at(self, block: Any, offset: int) -> Any:
-        """The memory of `block` from `offset` bytes on: only such an object is passed as a pointer."""
+        """The memory of `block` from `offset` on: only such an object is passed as a pointer."""
         from dpctl.memory import MemoryUSMDevice
 
         view = _UsmView()
@@ -124,25 +137,31 @@ class _Dpctl(Executor):
     """What the three executors share; they differ in the device and in what a run proves."""
 
     needs_artifact: ClassVar[bool] = True
-    _filter: ClassVar[str]
     _packages: ClassVar[tuple[str, ...]] = toolchain.CPU_PACKAGES
+    _latest: Any = None
 
-    def _device(self) -> Any:
-        """The device. MissingError says why there is none."""
+    def _device(self, arch: str) -> Any:
+        """The device that runs programs for `arch`; MissingError says why there is none."""
         reason = toolchain.missing(*self._packages)
         if reason:
             raise MissingError(reason)
         import dpctl
 
-        try:
-            return dpctl.SyclDevice(self._filter)
-        except Exception as error:  # dpctl's error types are private to its extension modules
-            raise MissingError(f"dpctl sees no device {self._filter}: {error}") from error
+        devices = dpctl.get_devices()
+        for device in devices:
+            if arch_of(device) == arch:
+                self._latest = device
+                return device
+        here = ", ".join(f"{d.name} ({arch_of(d) or 'no arch of this backend'})" for d in devices)
+        raise MissingError(
+            f"no SYCL device of arch {arch}; here: {here or 'none'}; run on a machine with one and "
+            "its driver"
+        )
 
     def accepts(self, program: Program) -> str | None:
         """Whether the device is here and has what the program's launches need."""
         try:
-            device = self._device()
+            device = self._device(program.target.arch)
         except MissingError as error:
             return str(error)
         for launch in program.launches:
@@ -158,18 +177,19 @@ class _Dpctl(Executor):
             return f"{device.name} has no float64"
         return None
 
+    def _shown_device(self) -> Any:
+        """The device of the program that was asked about last, else the CPU."""
+        return self._latest if self._latest is not None else self._device("cpu")
+
     def ran_on(self) -> RanOn:
         """The device, as its driver calls it."""
-        device = self._device()
-        return RanOn(vendor=device.vendor, arch=self._arch(device), name=device.name)
-
-    def _arch(self, device: Any) -> str:
-        return "cpu"
+        device = self._shown_device()
+        return RanOn(vendor=device.vendor, arch=arch_of(device) or "unknown", name=device.name)
 
     def compiler(self) -> tuple[str, str]:
         """The device compiler; the driver compiles on from its SPIR-V."""
         library = toolchain.jit_library()
-        driver = self._device().driver_version
+        driver = self._shown_device().driver_version
         return f"{toolchain.compiler_name()}, driver {driver}", toolchain.file_sha(library)
 
     def load(self, program: Program, artifact: Artifact | None, directory: Path) -> Loaded:
@@ -178,7 +198,8 @@ class _Dpctl(Executor):
             raise ExecutionError(f"{self.name} runs the compiled SPIR-V; compile the program first")
         data = Path(artifact.path).read_bytes()
         entries = {launch.entry for launch in program.launches}
-        return StepRunner(program, _Queue(self._device(), data, entries))
+        device = self._device(program.target.arch)
+        return StepRunner(program, _Queue(device, data, entries))
 
 
 class DpctlEmulator(_Dpctl):
@@ -194,7 +215,9 @@ class DpctlEmulator(_Dpctl):
         "full size",
         "speed",
     )
-    _filter: ClassVar[str] = "opencl:cpu"
+
+    def _device(self, arch: str) -> Any:
+        return super()._device("cpu")
 
 
 class DpctlCpu(_Dpctl):
@@ -203,40 +226,24 @@ class DpctlCpu(_Dpctl):
     name: ClassVar[str] = "dpctl-cpu-device"
     kind: ClassVar[EvidenceKind] = EvidenceKind.DEVICE
     role: ClassVar[Role] = "device"
-    cannot_see: ClassVar[tuple[str, ...]] = ("races and memory ordering that the device serialises",)
-    _filter: ClassVar[str] = "opencl:cpu"
+    cannot_see: ClassVar[tuple[str, ...]] = ("races that did not happen in these runs",)
 
     def accepts(self, program: Program) -> str | None:
         """Only programs for the arch `cpu`."""
         arch = program.target.arch
-        if arch != "cpu":
-            return f"the CPU is not a {arch}"
-        return super().accepts(program)
+        return super().accepts(program) if arch == "cpu" else f"the CPU is not a {arch}"
 
 
-class DpctlDevice(_Dpctl):
-    """An Intel GPU through Level Zero or OpenCL."""
+class DpctlGpu(_Dpctl):
+    """An Intel GPU of the program's arch, through Level Zero or OpenCL."""
 
     name: ClassVar[str] = "dpctl-gpu"
     kind: ClassVar[EvidenceKind] = EvidenceKind.DEVICE
     role: ClassVar[Role] = "device"
     cannot_see: ClassVar[tuple[str, ...]] = ("races that did not happen in these runs",)
-    _filter: ClassVar[str] = "gpu"
     _packages: ClassVar[tuple[str, ...]] = ("dpctl",)
 
     def accepts(self, program: Program) -> str | None:
-        """Only when the GPU here is of the program's arch."""
+        """Only programs for a GPU."""
         arch = program.target.arch
-        if arch not in DEVICE_NAMES:
-            return f"{arch} is not a GPU"
-        reason = super().accepts(program)
-        if reason is None and self._arch(self._device()) != arch:
-            return f"the GPU here is {self._device().name}, not a {arch}; run on one"
-        return reason
-
-    def _arch(self, device: Any) -> str:
-        """The arch whose devices bear this name; the name itself for any other GPU."""
-        for arch, words in DEVICE_NAMES.items():
-            if any(word in device.name for word in words):
-                return arch
-        return str(device.name)
+        return super().accepts(program) if arch in DEVICE_NAMES else f"{arch} is not a GPU"

@@ -68,7 +68,9 @@ def _library(path: Path) -> Any:
     return library
 
 
-def compile_sycl(library: Path, name: str, text: str, options: tuple[str, ...]) -> tuple[bytes, str]:
+def compile_sycl(
+    library: Path, name: str, text: str, options: tuple[str, ...]
+) -> tuple[bytes, str]:
     """Compiles `text`, called `name` in messages; returns SPIR-V and the log.
 
     CompileError carries the compiler's log, which gives the line of each error.

@@ -119,4 +119,4 @@ def _layout(reader: _Reader, type_id: int) -> tuple[int, int]:
             total = -(-total // alignment) * alignment + size
             widest = max(widest, alignment)
         return -(-total // widest) * widest, widest
-    raise WrongArchError(f"a local variable has a type of SPIR-V opcode {opcode}, which has no size")
+    raise WrongArchError(f"a local variable has a type without size (SPIR-V opcode {opcode})")

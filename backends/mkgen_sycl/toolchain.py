@@ -124,7 +124,7 @@ def _probe_compile() -> Ability:
             False, tried=(COMPILER_PACKAGE, "<prefix>/lib"), reason=str(error), remedy=REMEDY
         )
     path = ocloc.ocloc_path()
-    isa = "with ocloc to Intel machine code" if path else f"to SPIR-V (for resources: {ocloc.REMEDY})"
+    isa = "with ocloc to Intel machine code" if path else f"to SPIR-V; for more, {ocloc.REMEDY}"
     return Ability(True, found=f"{compiler_name()}, {isa}")
 
 

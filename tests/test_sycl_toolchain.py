@@ -166,10 +166,23 @@ def test_probe_never_raises(monkeypatch):
     assert "unreadable" in BACKEND.probe().compile.reason
 
 
-def test_unknown_release_is_refused():
+def test_unknown_release_goes_by_the_public_interface(monkeypatch, tmp_path):
     assert toolchain.unknown_release("2026.2.0") is None
     for version in ("2025.3.1", "2027.0.0", None):
         assert "pip install" in (toolchain.unknown_release(version) or "")
+
+    program = examples.softmax("sycl", "cpu")
+    known = BACKEND.compile(program, tmp_path).sha
+    monkeypatch.setattr(toolchain, "KNOWN_RELEASES", ((1999, 0), (2000, 0)))
+    assert BACKEND.compile(program, tmp_path).sha == known
+    broken = examples.scale("sycl", "cpu", "y[i] = undefined_name;")
+    with pytest.raises(CompileError, match="scale.cpp:7:10: error") as caught:
+        BACKEND.compile(broken, tmp_path)
+    assert "undefined_name" in caught.value.log
+
+    monkeypatch.setattr(toolchain.rtc, "host_compiler", lambda: None)
+    with pytest.raises(MissingError, match=r"binary interface.*apt install g\+\+"):
+        BACKEND.compile(program, tmp_path)
 
 
 def test_ocloc_resources_are_read():

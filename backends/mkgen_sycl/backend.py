@@ -13,7 +13,7 @@ from mkgen.document import content_hash
 from mkgen.errors import MissingError, WrongArchError
 from mkgen.program import Artifact, PrecisionClass, Program, Resources
 from mkgen_simt import ocloc
-from mkgen_sycl import jit, spirv, toolchain
+from mkgen_sycl import spirv, toolchain
 from mkgen_sycl.executors import (
     DRIVER_FLAGS,
     DpctlCpu,
@@ -55,11 +55,9 @@ class SyclBackend(Backend):
         return toolchain.probe()
 
     def environment(self, role: Role) -> dict[str, str]:
-        """The CPU device for `emulate`; a device worker keeps the system's drivers beside it."""
-        cpu = toolchain.cpu_environment()
-        if role == "emulate":
-            return {**cpu, "ONEAPI_DEVICE_SELECTOR": "opencl:cpu"}
-        return cpu if role == "device" else {}
+        """The CPU device: alone in a worker that has no business with a GPU."""
+        alone = {} if role == "device" else {"ONEAPI_DEVICE_SELECTOR": "opencl:cpu"}
+        return {**toolchain.cpu_environment(), **alone}
 
     def compiler_identity(self) -> str:
         """Version and hash of libsycl-jit and of ocloc, where there is one."""
@@ -78,7 +76,7 @@ class SyclBackend(Backend):
         library = toolchain.jit_library()
         source = program.sources[0]
         flags = self.flags[program.precision]
-        data, log = jit.compile_sycl(library, source.name, source.text, flags)
+        data, log = toolchain.compile_sycl(source.name, source.text, flags, directory)
         module = spirv.parse(data)
         entries = sorted({launch.entry for launch in program.launches})
         absent = [e for e in entries if kernel_symbol(e) not in module.local_bytes]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mkgen.errors import CompileError
+from mkgen_sycl.rtc import first_error
 
 _FORMAT_SPIRV = 2
 _SUCCESS = 0
@@ -89,7 +90,7 @@ def compile_sycl(
     )
     log = (result.log or b"").decode(errors="replace").strip()
     if result.error != _SUCCESS:
-        raise CompileError(f"the SYCL compiler refused {name}: {_first_error(log)}", log)
+        raise CompileError(f"the SYCL compiler refused {name}: {first_error(log)}", log)
     images = ctypes.cast(result.images.data, POINTER(_Image))
     binaries = [images[i].binary for i in range(result.images.size)]
     try:
@@ -105,8 +106,3 @@ def compile_sycl(
     finally:
         for binary in binaries:
             jit.destroyBinary(binary.start)
-
-
-def _first_error(log: str) -> str:
-    lines = [line for line in log.splitlines() if "error:" in line]
-    return (lines or log.splitlines() or ["no message"])[0].strip()

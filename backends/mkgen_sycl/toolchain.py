@@ -12,6 +12,7 @@ from pathlib import Path
 from mkgen.codegen.backend import Ability, Found, Probe
 from mkgen.errors import MissingError
 from mkgen_simt import ocloc
+from mkgen_sycl import jit, rtc
 
 REMEDY = "pip install 'mkgen[sycl]'"
 COMPILER_PACKAGE = "intel-sycl-rt"
@@ -46,20 +47,30 @@ def find_library(package: str, name: str) -> Found:
 
 
 def jit_library() -> Path:
-    """libsycl-jit, the device compiler. MissingError when it is not here or of another release."""
+    """libsycl-jit, the device compiler. MissingError when it is not here or cannot be called."""
     found = find_library(COMPILER_PACKAGE, "libsycl-jit.so")
     if found.path is None:
         raise MissingError(
             f"no SYCL compiler: libsycl-jit.so is not in {' nor in '.join(found.tried)}; {REMEDY}"
         )
     reason = unknown_release(package_version(COMPILER_PACKAGE))
-    if reason:
-        raise MissingError(reason)
+    if reason and rtc.host_compiler() is None:
+        raise MissingError(f"{reason}, or apt install g++ to use its public interface")
     return found.path
 
 
+def compile_sycl(
+    name: str, text: str, options: tuple[str, ...], directory: Path
+) -> tuple[bytes, str]:
+    """SPIR-V of `text` and the compiler's log: by ctypes (jit.py), else by g++ (rtc.py)."""
+    library = jit_library()
+    if unknown_release(package_version(COMPILER_PACKAGE)):
+        return rtc.compile_sycl(library, name, text, options, directory)
+    return jit.compile_sycl(library, name, text, options)
+
+
 def unknown_release(version: str | None) -> str | None:
-    """Why compileSYCL of this release must not be called; None when it may be."""
+    """Why compileSYCL of this release must not be called directly; None when it may be."""
     low, high = KNOWN_RELEASES
     shown = f">={low[0]}.{low[1]},<{high[0]}.{high[1]}"
     if version is None:

@@ -1,0 +1,171 @@
+"""Where OpenCL drivers are, and how the loader is told of those that no .icd file names."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import importlib.metadata
+import importlib.util
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from mkgen.codegen.backend import Ability, Found, Probe
+from mkgen.errors import MissingError
+from mkgen_simt import ocloc
+
+REMEDY = "pip install 'mkgen[opencl]'"
+_SYSTEM_VENDORS = Path("/etc/OpenCL/vendors")
+_LIBRARY_DIRECTORIES = ("/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib")
+#: The driver's own name: the dynamic linker finds it where a GPU container has no .icd for it.
+_NVIDIA = "libnvidia-opencl.so.1"
+_NVIDIA_VERSION = Path("/proc/driver/nvidia/version")
+
+
+def package_version(name: str) -> str | None:
+    """The installed version of a distribution, or None."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def cpu_driver() -> Found:
+    """The library of the CPU device: Intel's, else PoCL's (25 times slower, no float16).
+
+    Wheels come first: a test must not depend on what else the machine has.
+    """
+    found = Found(None)
+    for package, prefix, beside in (
+        # intel-opencl-rt does not declare the package whose libraries it loads.
+        ("intel-opencl-rt", "libintelocl.so", "intel-cmplr-lib-rt"),
+        ("pocl-binary-distribution", "libpocl", None),
+    ):
+        found.tried.append(package if beside is None else f"{package} with {beside}")
+        if package_version(package) is None or (beside and package_version(beside) is None):
+            continue
+        for file in importlib.metadata.files(package) or ():
+            path = Path(str(file.locate()))
+            if path.name.startswith(prefix) and ".so" in path.suffixes and path.exists():
+                found.path = path.resolve()
+                return found
+    found.tried.append(str(_SYSTEM_VENDORS))
+    for library in _system_drivers().values():
+        name = Path(library).name
+        if name.startswith(("libintelocl", "libpocl")):
+            places = [Path(d) / library for d in ("", *_LIBRARY_DIRECTORIES)]
+            found.path = next((p for p in places if p.is_absolute() and p.exists()), None)
+    return found
+
+
+def _system_drivers() -> dict[str, str]:
+    """What each .icd file of the system names, by file name of the library."""
+    named = (icd.read_text().strip() for icd in sorted(_SYSTEM_VENDORS.glob("*.icd")))
+    return {Path(library).name: library for library in named}
+
+
+@cache
+def vendors_directory() -> Path:
+    """A directory of .icd files: the system's, the CPU device's, and NVIDIA's driver by its name.
+
+    It lives as long as this process, which outlives the workers that read it.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="mkgen-opencl-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    drivers = _system_drivers()
+    # A driver named twice would be two platforms with the same device.
+    if not any(name.startswith("libnvidia-opencl") for name in drivers):
+        drivers[_NVIDIA] = _NVIDIA
+    cpu = cpu_driver().path
+    if cpu is not None:
+        drivers.setdefault(cpu.name, str(cpu))
+    for number, library in enumerate(drivers.values()):
+        (directory / f"{number}.icd").write_text(library + "\n")
+    return directory
+
+
+@cache
+def file_sha(path: Path) -> str:
+    """SHA-256 of a file, read once."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def compiler_identity() -> str:
+    """The drivers and compilers here, by version and hash. MissingError when there is none."""
+    cpu, tool = cpu_driver(), ocloc.ocloc_path()
+    parts = [f"{p.name} {file_sha(p)}" for p in (cpu.path, tool) if p is not None]
+    if _NVIDIA_VERSION.exists():
+        parts.append(_NVIDIA_VERSION.read_text().splitlines()[0])
+    if not parts:
+        raise MissingError(
+            f"no OpenCL compiler: neither {', '.join(cpu.tried)}, ocloc nor an NVIDIA driver; "
+            f"{REMEDY}"
+        )
+    return "; ".join(parts)
+
+
+def probe() -> Probe:
+    """What works here, from package metadata, PATH and device nodes alone."""
+    return Probe(
+        generate=Ability(True, found="templates only; nothing to install"),
+        compile=_guarded(_probe_compile),
+        execute=_guarded(_probe_execute),
+        measure=_guarded(_probe_measure),
+    )
+
+
+def _guarded(check: Callable[[], Ability]) -> Ability:
+    # A broken installation (unreadable metadata, a dangling link) is a finding, not a crash.
+    try:
+        return check()
+    except Exception as error:
+        return Ability(False, reason=f"{type(error).__name__}: {error}", remedy=REMEDY)
+
+
+def _probe_compile() -> Ability:
+    cpu, tool = cpu_driver(), ocloc.ocloc_path()
+    tried = (*cpu.tried, "ocloc on PATH", str(_NVIDIA_VERSION))
+    found = []
+    if _has_pyopencl() and cpu.path is not None:
+        found.append(f"cpu by {cpu.path.name}")
+    if _has_pyopencl() and _NVIDIA_VERSION.exists():
+        found.append("the GPU here by NVIDIA's driver")
+    if tool is not None:
+        found.append("Intel GPUs by ocloc")
+    if not found:
+        reason = "no driver, no ocloc" if _has_pyopencl() else "pyopencl is not installed, no ocloc"
+        return Ability(False, tried=tried, reason=reason, remedy=REMEDY)
+    return Ability(True, found="; ".join(found), tried=tried)
+
+
+def _probe_execute() -> Ability:
+    cpu = cpu_driver()
+    if cpu.path is None or not _has_pyopencl():
+        reason = "no OpenCL CPU device" if _has_pyopencl() else "pyopencl is not installed"
+        return Ability(False, tried=tuple(cpu.tried), reason=reason, remedy=REMEDY)
+    version = package_version("pyopencl")
+    return Ability(True, found=f"{cpu.path.name} through pyopencl {version}")
+
+
+def _probe_measure() -> Ability:
+    tried = (str(_NVIDIA_VERSION), "/dev/dri/renderD*", *cpu_driver().tried)
+    if not _has_pyopencl():
+        return Ability(False, tried=tried, reason="pyopencl is not installed", remedy=REMEDY)
+    found = []
+    if _NVIDIA_VERSION.exists():
+        found.append("an NVIDIA GPU")
+    if any(Path("/dev/dri").glob("renderD*")):
+        found.append("a GPU device node (its driver is asked when it runs)")
+    if cpu_driver().path is not None:
+        found.append("the CPU, for opencl:cpu")
+    if not found:
+        return Ability(False, tried=tried, reason="no OpenCL device", remedy=REMEDY)
+    return Ability(True, found=", ".join(found), tried=tried)
+
+
+def _has_pyopencl() -> bool:
+    return importlib.util.find_spec("pyopencl") is not None

@@ -1,0 +1,319 @@
+"""Runs a program's steps on a device: guarded, poisoned buffers, launches, layout steps, time."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mkgen.codegen.backend import Arrays, Loaded
+from mkgen.errors import ExecutionError
+from mkgen.program import Buffer, BufferRole, Glue, Launch, Program, Repeat
+
+Bytes = npt.NDArray[np.uint8]
+Array = npt.NDArray[Any]
+
+#: Bytes before and behind every buffer that no kernel may write. A page, so that the data behind
+#: the first zone keeps every alignment a device asks for.
+GUARD = 4096
+# Floats beside a buffer are NaN, so that a read out of bounds shows in the result. Integers get a
+# value no kernel is likely to write there, as -1 would be.
+_FLOAT_PATTERN, _INTEGER_PATTERN = 0xFF, 0xA5
+_WARM_UPS = 3
+
+
+class Device(ABC):
+    """The memory and the queue of one device; what a backend's runtime must offer to run steps."""
+
+    @abstractmethod
+    def allocate(self, image: Bytes) -> Any:
+        """A block of device memory, aligned to GUARD, that holds `image`."""
+
+    @abstractmethod
+    def read(self, block: Any) -> Bytes:
+        """The bytes of `block`."""
+
+    @abstractmethod
+    def write(self, block: Any, image: Bytes) -> None:
+        """Makes `image` the bytes of `block`."""
+
+    @abstractmethod
+    def release(self, block: Any) -> None:
+        """Frees `block`."""
+
+    @abstractmethod
+    def launch(self, launch: Launch, args: list[tuple[Any, int]]) -> Any:
+        """Enqueues a kernel on (block, byte offset) arguments; returns its event."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Waits until all launches have ended."""
+
+    def flush_cache(self) -> None:
+        """Evicts the last-level cache."""
+        raise ExecutionError("this device has no timed queue")
+
+    def elapsed(self, first: Any, last: Any) -> float:
+        """Seconds from the start of event `first` to the end of event `last`."""
+        raise ExecutionError("this device has no timed queue")
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """The numpy dtype of a buffer's dtype."""
+    if name == "bfloat16":
+        import ml_dtypes
+
+        bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return bfloat16
+    return np.dtype(name)
+
+
+def poison(dtype: np.dtype[Any]) -> Any:
+    """What a buffer nobody has written holds: NaN, or an integer far from a plausible result.
+
+    Unsigned and bool take their largest value: the lowest, 0, is the commonest right answer.
+    """
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        return info.min if dtype.kind == "i" else info.max
+    return True if dtype.kind == "b" else math.nan
+
+
+def storage_bytes(buffer: Buffer) -> int:
+    """Bytes from the first to behind the last element of `buffer`."""
+    if math.prod(buffer.shape) == 0:
+        return 0
+    strides = buffer.strides or _contiguous(buffer.shape)
+    last = sum((n - 1) * s for n, s in zip(buffer.shape, strides, strict=True))
+    return (last + 1) * numpy_dtype(buffer.dtype).itemsize
+
+
+def view(buffer: Buffer, data: Bytes) -> Array:
+    """The elements of `buffer` in its storage `data`, as a writable view in its shape."""
+    dtype = numpy_dtype(buffer.dtype)
+    flat = data[: storage_bytes(buffer)].view(dtype)
+    if flat.size == 0:
+        return flat.reshape(buffer.shape)
+    strides = tuple(s * dtype.itemsize for s in buffer.strides or _contiguous(buffer.shape))
+    return np.lib.stride_tricks.as_strided(flat, buffer.shape, strides)
+
+
+def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def apply_glue(step: Glue, source: Array) -> Array:
+    """The result of a layout step on `source`."""
+    a: dict[str, Any] = dict(step.attributes)
+    operations: dict[str, Callable[[], Array]] = {
+        "pad": lambda: np.pad(
+            source,
+            list(zip(a["low"], a["high"], strict=True)),
+            constant_values=np.asarray(a.get("value", 0.0)).astype(source.dtype),
+        ),
+        "permute": lambda: source.transpose(a["order"]),
+        "reshape": lambda: source.reshape(a["shape"]),
+        "slice": lambda: source[
+            tuple(slice(i, j) for i, j in zip(a["start"], a["stop"], strict=True))
+        ],
+        "cast": lambda: source.astype(numpy_dtype(a["dtype"])),
+        "tile": lambda: np.tile(source, a["repeats"]),
+    }
+    return operations[step.op]()
+
+
+@dataclass
+class _Storage:
+    """One allocation: the buffers that share it, and what it held before the run."""
+
+    block: Any
+    image: Bytes
+    buffers: list[Buffer]
+
+    @property
+    def data(self) -> Bytes:
+        return self.image[GUARD:-GUARD]
+
+
+class StepRunner(Loaded):
+    """A program whose kernels `device` has loaded; runs its steps one after another.
+
+    Every buffer lies between guard zones. After a run they must be whole, and every input that is
+    not a state must be as it was. `swaps` of a Repeat hold for the steps after it too (as swapped
+    pointers do in a launcher), while results are read from the storage a buffer began with.
+    """
+
+    def __init__(self, program: Program, device: Device) -> None:
+        """Runs `program` with the kernels that `device` holds."""
+        self._program = program
+        self._device = device
+
+    def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
+        """Runs every step once; see Loaded.run. `schedule` is ignored: there is one only."""
+        memory = self._allocate(inputs)
+        try:
+            for _ in self._walk(memory, ("prepare", "run")):
+                pass
+            self._device.finish()
+            return self._results(memory, set(inputs))
+        finally:
+            self._release(memory)
+
+    def time(self, inputs: Arrays, samples: int) -> list[float]:
+        """Seconds of `samples` runs by device events, cache flushed before each."""
+        if any(isinstance(s, Glue) for s in self._inner_steps()):
+            raise ExecutionError(
+                "the program has layout steps, which run on the host here: no time would be the "
+                "program's own; time its kernels one by one"
+            )
+        memory = self._allocate(inputs)
+        try:
+            for _ in self._walk(memory, ("prepare",)):
+                pass
+            seconds = []
+            for _ in range(_WARM_UPS + samples):
+                self._device.flush_cache()
+                events = list(self._walk(memory, ("run",)))
+                self._device.finish()
+                seconds.append(self._device.elapsed(events[0], events[-1]))
+            return seconds[_WARM_UPS:]
+        finally:
+            self._release(memory)
+
+    def _inner_steps(self) -> Iterator[Launch | Glue]:
+        for step in self._program.steps:
+            yield from step.steps if isinstance(step, Repeat) else (step,)
+
+    def _root(self, buffer: Buffer) -> str:
+        while buffer.alias is not None:
+            buffer = self._program.buffer(buffer.alias)
+        return buffer.name
+
+    def _allocate(self, inputs: Arrays) -> dict[str, _Storage]:
+        groups: dict[str, list[Buffer]] = {}
+        for buffer in self._program.buffers:
+            groups.setdefault(self._root(buffer), []).append(buffer)
+        memory: dict[str, _Storage] = {}
+        try:
+            for group in groups.values():
+                image = self._image(group, inputs)
+                storage = _Storage(self._device.allocate(image), image, group)
+                memory.update((buffer.name, storage) for buffer in group)
+        except BaseException:
+            self._release(memory)
+            raise
+        return memory
+
+    def _image(self, group: list[Buffer], inputs: Arrays) -> Bytes:
+        size = max(storage_bytes(buffer) for buffer in group)
+        image = np.full(size + 2 * GUARD, _pattern(group), dtype=np.uint8)
+        data = image[GUARD:-GUARD]
+        # A group's own name comes first; an alias fills it only when the root has no data.
+        given = [b for b in group if b.name in inputs]
+        if given:
+            array = inputs[given[0].name]
+            target = view(given[0], data)
+            if array.shape != target.shape or array.dtype != target.dtype:
+                raise ExecutionError(
+                    f"buffer {given[0].name!r} is {target.dtype}{list(target.shape)}, but the "
+                    f"input is {array.dtype}{list(array.shape)}"
+                )
+            target[...] = array
+            return image
+        first = group[0]
+        initial = next((b.initial for b in group if b.initial is not None), None)
+        free = (BufferRole.OUTPUT, BufferRole.TEMPORARY, BufferRole.PACKED)
+        if initial is None and first.role not in free:
+            raise ExecutionError(f"no array for the {first.role.value} buffer {first.name!r}")
+        dtype = numpy_dtype(first.dtype)
+        elements = data[: size // dtype.itemsize * dtype.itemsize].view(dtype)
+        elements[...] = poison(dtype) if initial is None else initial
+        return image
+
+    def _walk(self, memory: dict[str, _Storage], phases: tuple[str, ...]) -> Iterator[Any]:
+        """Enqueues every launch of `phases` in order and yields its event."""
+        place = {name: (storage, 0) for name, storage in memory.items()}
+        for step in self._program.steps:
+            if not isinstance(step, Repeat):
+                yield from self._step(step, place, phases)
+                continue
+            for _ in range(step.count):
+                for inner in step.steps:
+                    yield from self._step(inner, place, phases)
+                for a, b in step.swaps:
+                    place[a], place[b] = place[b], place[a]
+                for name, elements in step.advance.items():
+                    storage, offset = place[name]
+                    size = numpy_dtype(self._program.buffer(name).dtype).itemsize
+                    place[name] = (storage, offset + elements * size)
+            for name in step.advance:
+                place[name] = (place[name][0], 0)
+
+    def _step(
+        self, step: Launch | Glue, place: dict[str, tuple[_Storage, int]], phases: tuple[str, ...]
+    ) -> Iterator[Any]:
+        if isinstance(step, Glue):
+            self._glue(step, place)
+        elif step.phase in phases:
+            args = [(place[a][0].block, GUARD + place[a][1]) for a in step.args]
+            yield self._device.launch(step, args)
+
+    def _glue(self, step: Glue, place: dict[str, tuple[_Storage, int]]) -> None:
+        self._device.finish()
+        source, at = place[step.input]
+        target, to = place[step.output]
+        read = self._device.read(source.block)[GUARD + at : -GUARD]
+        written = self._device.read(target.block)
+        result = view(self._program.buffer(step.output), written[GUARD + to : -GUARD])
+        result[...] = apply_glue(step, view(self._program.buffer(step.input), read))
+        self._device.write(target.block, written)
+
+    def _results(self, memory: dict[str, _Storage], given: set[str]) -> dict[str, np.ndarray]:
+        written = {name for launch in self._program.launches for name in launch.writes}
+        written |= {s.output for s in self._inner_steps() if isinstance(s, Glue)}
+        results: dict[str, np.ndarray] = {}
+        for storage in {id(s): s for s in memory.values()}.values():
+            after = self._device.read(storage.block)
+            names = " / ".join(repr(b.name) for b in storage.buffers)
+            _check_guards(after, _pattern(storage.buffers), names)
+            # Storage shared on purpose with a written buffer may change; nothing else may.
+            shared = any(b.name in written and b.name not in given for b in storage.buffers)
+            fixed = all(b.role is not BufferRole.STATE for b in storage.buffers)
+            inside = after[GUARD:-GUARD]
+            if any(b.name in given for b in storage.buffers) and fixed and not shared:
+                changed = np.flatnonzero(inside != storage.data)
+                if changed.size:
+                    raise ExecutionError(
+                        f"the program changed its input {names}: first at byte {changed[0]}"
+                    )
+            for buffer in storage.buffers:
+                if buffer.role in (BufferRole.OUTPUT, BufferRole.STATE):
+                    results[buffer.name] = np.ascontiguousarray(view(buffer, inside))
+        return results
+
+    def _release(self, memory: dict[str, _Storage]) -> None:
+        for storage in {id(s): s for s in memory.values()}.values():
+            self._device.release(storage.block)
+
+
+def _pattern(group: list[Buffer]) -> int:
+    integers = numpy_dtype(group[0].dtype).kind in "iub"
+    return _INTEGER_PATTERN if integers else _FLOAT_PATTERN
+
+
+def _check_guards(after: Bytes, pattern: int, names: str) -> None:
+    before = np.flatnonzero(after[:GUARD] != pattern)
+    if before.size:
+        raise ExecutionError(
+            f"a kernel wrote out of bounds: {GUARD - int(before[0])} bytes before buffer {names}"
+        )
+    behind = np.flatnonzero(after[-GUARD:] != pattern)
+    if behind.size:
+        raise ExecutionError(
+            f"a kernel wrote out of bounds: {int(behind[0])} bytes behind the end of buffer {names}"
+        )

@@ -1,0 +1,129 @@
+"""The SYCL backend: what it is, as data, and how the toolchain's parts make an artifact."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
+from mkgen.document import content_hash
+from mkgen.errors import MissingError, WrongArchError
+from mkgen.program import Artifact, PrecisionClass, Program, Resources
+from mkgen_simt import ocloc
+from mkgen_sycl import spirv, toolchain
+from mkgen_sycl.executors import (
+    DRIVER_FLAGS,
+    DpctlCpu,
+    DpctlEmulator,
+    DpctlGpu,
+    kernel_symbol,
+)
+
+
+class SyclBackend(Backend):
+    """SYCL for Intel's GPUs and CPUs, compiled by DPC++'s device compiler."""
+
+    name: ClassVar[str] = "sycl"
+    title: ClassVar[str] = "SYCL (DPC++)"
+    dialect: ClassVar[str] = "c"
+    language: ClassVar[str] = "sycl"
+    extension: ClassVar[str] = ".cpp"
+    extra: ClassVar[str] = "sycl"
+    archs: ClassVar[Mapping[str, Arch]] = {
+        "pvc": Arch("pvc", "Xe-HPC (Data Center GPU Max); sub-groups of 16 or 32", 32, "max1550"),
+        "acm-g10": Arch("acm-g10", "Xe-HPG (Arc A770); sub-groups of 8, 16 or 32", 16, "arc-a770"),
+        "bmg-g21": Arch("bmg-g21", "Xe2-HPG (Arc B580); sub-groups of 16 or 32", 16, "arc-b580"),
+        "cpu": Arch("cpu", "x86-64 CPU (Intel's OpenCL CPU device)", 16, "cpu"),
+    }
+    default_arch: ClassVar[str] = "pvc"
+    # SYCL has no limit per axis; drivers index the whole range with 32 bits by default.
+    grid_limit: ClassVar[tuple[int, int, int]] = (2**31 - 1, 2**31 - 1, 2**31 - 1)
+    dtypes: ClassVar[frozenset[str]] = frozenset(
+        {"float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8",
+         "bool"}
+    )  # fmt: skip
+    # icpx defaults to fast math; the same words are in build.sh, so they are said here too.
+    flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = dict.fromkeys(
+        PrecisionClass, ("-ffp-model=precise",)
+    )
+
+    def probe(self) -> Probe:
+        """What works on this machine; see Backend.probe."""
+        return toolchain.probe()
+
+    def environment(self, role: Role) -> dict[str, str]:
+        """The CPU device: alone in a worker that has no business with a GPU."""
+        alone = {} if role == "device" else {"ONEAPI_DEVICE_SELECTOR": "opencl:cpu"}
+        return {**toolchain.cpu_environment(), **alone}
+
+    def compiler_identity(self) -> str:
+        """Version and hash of libsycl-jit and of ocloc, where there is one."""
+        library = toolchain.jit_library()
+        path = ocloc.ocloc_path()
+        parts = [toolchain.compiler_name(), toolchain.file_sha(library)]
+        return content_hash(*parts, toolchain.file_sha(path) if path else "no ocloc")
+
+    def compile(self, program: Program, directory: Path) -> Artifact:
+        """SPIR-V of the whole text; with ocloc also machine code, whose resources are reported.
+
+        The artifact stays the SPIR-V: it is what every executor runs, so its hash is the one that
+        evidence names. The machine code lies next to it.
+        """
+        started = time.monotonic()
+        library = toolchain.jit_library()
+        source = program.sources[0]
+        flags = self.flags[program.precision]
+        data, log = toolchain.compile_sycl(source.name, source.text, flags, directory)
+        module = spirv.parse(data)
+        entries = sorted({launch.entry for launch in program.launches})
+        absent = [e for e in entries if kernel_symbol(e) not in module.local_bytes]
+        if absent:
+            known = ", ".join(module.local_bytes) or "none"
+            raise WrongArchError(
+                f"no kernel {kernel_symbol(absent[0])} in the SPIR-V (it has: {known}); the kernel "
+                'must be extern "C" with the property nd_range_kernel', log
+            )  # fmt: skip
+        path = directory / f"{Path(source.name).stem}.spv"
+        path.write_bytes(data)
+        resources = {
+            e: Resources(shared_bytes=module.local_bytes[kernel_symbol(e)]) for e in entries
+        }
+        names = ", ".join(kernel_symbol(e) for e in entries)
+        checked = f"SPIR-V {module.version}, OpEntryPoint Kernel {names}"
+        command = " ".join(("compileSYCL", source.name, *flags))
+        note, built = self._machine_code(path, program.target.arch)
+        if built is not None:
+            resources = {e: built.resources[kernel_symbol(e)] for e in entries}
+            command = f"{command} && {built.command}"
+        return Artifact(
+            arch=program.target.arch,
+            format="spirv",
+            path=str(path),
+            sha=hashlib.sha256(data).hexdigest(),
+            resources=resources,
+            compiler=toolchain.compiler_name(),
+            compiler_sha=toolchain.file_sha(library),
+            command=command,
+            checked=checked + note,
+            seconds=time.monotonic() - started,
+        )
+
+    def _machine_code(self, path: Path, arch: str) -> tuple[str, ocloc.Binary | None]:
+        """Builds for the GPU itself where ocloc can; what to say of it, and the result."""
+        if arch == "cpu":
+            return "", None
+        tool = ocloc.find_ocloc(path.parent)
+        if tool is None:
+            return f"; no machine code for {arch}: ocloc is not on PATH", None
+        try:
+            built = ocloc.build(tool, path, arch, DRIVER_FLAGS, spirv=True)
+        except MissingError as error:
+            return f"; no machine code for {arch}: {error}", None
+        return f"; {built.checked}", built
+
+    def executors(self) -> tuple[Executor, ...]:
+        """The CPU device as emulator, the CPU as a target of its own, and an Intel GPU."""
+        return DpctlEmulator(), DpctlCpu(), DpctlGpu()

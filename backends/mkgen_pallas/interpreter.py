@@ -1,0 +1,165 @@
+"""Runs the shipped module on the CPU in Pallas' interpret modes, launcher included, unchanged."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mkgen.codegen.backend import Arrays, Executor, Loaded, Role
+from mkgen.errors import ExecutionError
+from mkgen.program import Artifact, Program
+from mkgen.record import EvidenceKind, RanOn
+from mkgen_pallas.archs import ARCHS
+from mkgen_pallas.arrays import collect, make_arguments
+from mkgen_pallas.module import import_source, launcher_of, write_source
+from mkgen_pallas.probe import REMEDY, installed, library_sha
+
+#: A TPU's memories simulated, and grid axes declared `parallel` run in random order. About 3 ms a
+#: grid step, so for check sizes; the plain mode takes microseconds a step on small arrays.
+SHUFFLED = "shuffled"
+#: Any seed; fixed, so that a failure repeats.
+SEED = 20
+WIDTHS = "values beyond 32 bits: JAX narrows int64 to int32 (cast here, refused when one overflows)"
+
+
+class _Interpreter(Executor):
+    kind: ClassVar[EvidenceKind] = EvidenceKind.EMULATED
+    role: ClassVar[Role] = "emulate"
+    needs_artifact: ClassVar[bool] = False
+    for_tpu: ClassVar[bool]
+
+    def accepts(self, program: Program) -> str | None:
+        """None in an `emulate` worker with JAX installed, for this executor's kind of arch."""
+        if installed("jax") is None:
+            return f"jax is not installed; {REMEDY}"
+        arch = ARCHS.get(program.target.arch)
+        if arch is None or arch.is_tpu != self.for_tpu:
+            return f"{self.name} does not interpret text for {program.target.arch}"
+        if any(b.dtype == "float64" for b in program.buffers):
+            return "JAX rounds float64 to float32; use a backend that has float64"
+        if os.environ.get("JAX_PLATFORMS") != "cpu":
+            return "JAX_PLATFORMS=cpu must be set before JAX is imported (role `emulate`)"
+        return None
+
+    def ran_on(self) -> RanOn:
+        """This CPU."""
+        return RanOn(vendor="cpu", arch=platform.machine(), name=platform.processor() or "CPU")
+
+    def compiler(self) -> tuple[str, str]:
+        """JAX turns the kernel into XLA operations; the hash is jaxlib's."""
+        return f"jax {installed('jax')} interpret mode (XLA for CPU)", library_sha("jaxlib")
+
+    def load(self, program: Program, artifact: Artifact | None, directory: Path) -> Loaded:
+        """Imports the module text from `directory`."""
+        reason = self.accepts(program)
+        if reason:
+            raise ExecutionError(f"{self.name}: {reason}")
+        launcher = launcher_of(import_source(write_source(program, directory)), program)
+        return Interpreted(program, launcher, self.name, self.schedules)
+
+
+class InterpreterExecutor(_Interpreter):
+    """Text for a TPU."""
+
+    name: ClassVar[str] = "pallas-interpreter"
+    for_tpu: ClassVar[bool] = True
+    schedules: ClassVar[tuple[str, ...]] = ("", SHUFFLED)
+    cannot_see: ClassVar[tuple[str, ...]] = (
+        "the machine code of the target",
+        "what interpret mode does not enforce: VMEM size, block shapes in multiples of (8, 128), "
+        "operations and dtypes Mosaic refuses (the compile shows these)",
+        "the rounding of exp, log, erf and division on the TPU, and of its matrix unit: dots are "
+        "float32 here whatever their precision argument",
+        WIDTHS,
+        "DMA timing and races between the cores of a chip",
+        "speed, full sizes",
+    )
+
+
+class GpuInterpreterExecutor(_Interpreter):
+    """Text for Pallas' Triton lowering."""
+
+    name: ClassVar[str] = "pallas-gpu-interpreter"
+    for_tpu: ClassVar[bool] = False
+    cannot_see: ClassVar[tuple[str, ...]] = (
+        "the machine code of the target, its registers and shared memory",
+        "races between programs: the grid runs in order here, all at once on a GPU",
+        "what interpret mode does not enforce: power-of-two blocks, no scratch, operations that "
+        "the Triton lowering refuses (the compile shows these)",
+        "the rounding of exp, log and division on the GPU, and reduced-precision dots",
+        WIDTHS,
+        "speed, full sizes",
+    )
+
+
+class Interpreted(Loaded):
+    """A launcher whose kernels are interpreted."""
+
+    def __init__(
+        self,
+        program: Program,
+        launcher: Callable[..., Any],
+        executor: str,
+        schedules: tuple[str, ...],
+    ) -> None:
+        self._program = program
+        self._launcher = launcher
+        self._executor = executor
+        self._schedules = schedules
+
+    def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
+        """Runs the launcher on copies of `inputs`; memory no kernel wrote is NaN in both modes.
+
+        Raises ExecutionError when the launcher or a kernel fails.
+        """
+        if schedule not in self._schedules:
+            raise ExecutionError(f"{self._executor} has no schedule {schedule!r}")
+        jax: Any = importlib.import_module("jax")
+        arguments = make_arguments(self._program, inputs)
+        with _interpreted(schedule):
+            try:
+                # A new jit for each run: no trace of the other mode may answer for this one.
+                returned = jax.block_until_ready(jax.jit(_fresh(self._launcher))(*arguments))
+            except Exception as error:
+                raise ExecutionError(
+                    f"{self._program.launcher} failed in {self._executor}: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+        return collect(self._program, returned)
+
+
+def _fresh(launcher: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        return launcher(*arguments)
+
+    return call
+
+
+@contextmanager
+def _interpreted(schedule: str) -> Iterator[None]:
+    """Forces every pallas_call traced inside into interpret mode.
+
+    `force_tpu_interpret_mode(True)` is `interpret=True` for all of them, whatever text they are in.
+    """
+    tpu: Any = importlib.import_module("jax.experimental.pallas.tpu")
+    if schedule != SHUFFLED:
+        with tpu.force_tpu_interpret_mode(True):
+            yield
+        return
+    mode = tpu.InterpretParams(
+        uninitialized_memory="nan", out_of_bounds_reads="raise", random_seed=SEED
+    )
+    try:
+        with tpu.force_tpu_interpret_mode(mode):
+            yield
+    except ExecutionError:
+        # The simulated memories outlive a failed kernel and would fail the next one.
+        tpu.reset_tpu_interpret_mode_state()
+        raise

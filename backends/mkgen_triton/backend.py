@@ -1,0 +1,65 @@
+"""The Triton backend: capabilities as data, work done in the modules beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
+from mkgen.program import Artifact, PrecisionClass, Program
+from mkgen_triton.archs import ARCHS
+from mkgen_triton.compiling import compile_program, compiler_name
+from mkgen_triton.device import DeviceExecutor
+from mkgen_triton.interpreter import InterpreterExecutor
+from mkgen_triton.probe import library_sha, probe, require_triton
+
+#: In every role, so that the JIT's binary is the artifact's: no source paths in the binary, and
+#: FMA contraction on, whatever this Triton's default is (it changes in 3.10).
+SAME_BINARY = {"TRITON_DISABLE_LINE_INFO": "1", "TRITON_DEFAULT_FP_FUSION": "1"}
+
+
+class TritonBackend(Backend):
+    """One Triton module for NVIDIA and AMD GPUs."""
+
+    name: ClassVar[str] = "triton"
+    title: ClassVar[str] = "Triton"
+    dialect: ClassVar[str] = "triton"
+    language: ClassVar[str] = "triton"
+    extension: ClassVar[str] = ".py"
+    extra: ClassVar[str] = "triton"
+    archs: ClassVar[Mapping[str, Arch]] = {name: a.arch for name, a in ARCHS.items()}
+    default_arch: ClassVar[str] = "sm_90"
+    grid_limit: ClassVar[tuple[int, int, int]] = (2**31 - 1, 65535, 65535)
+    dtypes: ClassVar[frozenset[str]] = frozenset(
+        ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8",
+         "bool")
+    )  # fmt: skip
+    flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {}
+    """None: precision is chosen in the text (`tl.dot(..., input_precision="ieee")`)."""
+
+    def probe(self) -> Probe:
+        """What works here, by package metadata and device files."""
+        return probe()
+
+    def environment(self, role: Role) -> dict[str, str]:
+        """Interpreter or compiler: one process cannot be both."""
+        if role == "emulate":
+            return {"TRITON_INTERPRET": "1"}
+        if role == "compile":
+            # A cache hit has no ptxas log, and register counts and spills come from there.
+            return SAME_BINARY | {"TRITON_INTERPRET": "0", "TRITON_ALWAYS_COMPILE": "1"}
+        return SAME_BINARY | {"TRITON_INTERPRET": "0"}
+
+    def compiler_identity(self) -> str:
+        """Triton's version and the hash of libtriton. MissingError when it is not installed."""
+        require_triton()
+        return f"{compiler_name(None)} {library_sha()}"
+
+    def compile(self, program: Program, directory: Path) -> Artifact:
+        """Cubins or code objects of every kernel; MissingError, CompileError, WrongArchError."""
+        return compile_program(program, directory)
+
+    def executors(self) -> tuple[Executor, ...]:
+        """The interpreter and the device."""
+        return (InterpreterExecutor(), DeviceExecutor())

@@ -1,0 +1,223 @@
+"""Runs the shipped launcher on an NVIDIA or AMD GPU, and says whether the artifact is what ran."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mkgen.codegen.backend import Arrays, Executor, Loaded, Role
+from mkgen.errors import ExecutionError
+from mkgen.program import Artifact, Program
+from mkgen.record import EvidenceKind, RanOn
+from mkgen_triton.archs import ARCHS, TritonArch, find_arch
+from mkgen_triton.arrays import check_unchanged, collect, make_arguments
+from mkgen_triton.compiling import compiler_name, read_binaries
+from mkgen_triton.module import import_source, launcher_of, write_source
+from mkgen_triton.probe import REMEDY, installed, library_sha
+
+#: Bytes written between timed runs, as a multiple of the last-level cache.
+FLUSH_FACTOR = 3
+WARM_UP_RUNS = 5
+
+
+def device_arch() -> str | None:
+    """Arch name of GPU 0 as `ARCHS` spells it (`sm_90`, `gfx942`), or None with no usable GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    if torch.version.hip:
+        return str(torch.cuda.get_device_properties(0).gcnArchName).split(":")[0]
+    major, minor = torch.cuda.get_device_capability(0)
+    return f"sm_{major}{minor}"
+
+
+class DeviceExecutor(Executor):
+    """The launcher on torch tensors of GPU 0; Triton's JIT compiles what runs."""
+
+    name: ClassVar[str] = "triton-device"
+    kind: ClassVar[EvidenceKind] = EvidenceKind.DEVICE
+    role: ClassVar[Role] = "device"
+    needs_artifact: ClassVar[bool] = True
+    cannot_see: ClassVar[tuple[str, ...]] = (
+        "other devices of the same arch, other driver versions",
+        "accesses out of bounds that hit other live memory",
+    )
+
+    def accepts(self, program: Program) -> str | None:
+        """None when GPU 0 has the program's arch."""
+        for package in ("triton", "torch"):
+            if installed(package) is None:
+                return f"{package} is not installed; {REMEDY}"
+        here = device_arch()
+        if here is None:
+            return "PyTorch sees no GPU here; use a GPU machine and its CUDA or ROCm build of torch"
+        if here != program.target.arch:
+            return f"GPU 0 is {here}, the program is for {program.target.arch}"
+        return None
+
+    def ran_on(self) -> RanOn:
+        """GPU 0."""
+        import torch
+
+        arch = device_arch()
+        if arch is None:
+            raise ExecutionError("PyTorch sees no GPU here")
+        vendor = "amd" if torch.version.hip else "nvidia"
+        return RanOn(vendor=vendor, arch=arch, name=torch.cuda.get_device_name(0))
+
+    def compiler(self) -> tuple[str, str]:
+        """Triton as installed here: the JIT compiles what runs."""
+        return compiler_name(ARCHS.get(device_arch() or "")), library_sha()
+
+    def load(self, program: Program, artifact: Artifact | None, directory: Path) -> Loaded:
+        """Imports the module text; `artifact` is what the JIT's binaries are compared with."""
+        reason = self.accepts(program)
+        if reason:
+            raise ExecutionError(f"{self.name}: {reason}")
+        module = import_source(write_source(program, directory))
+        return OnDevice(program, module, artifact, find_arch(program.target.arch))
+
+
+class OnDevice(Loaded):
+    """A launcher whose kernels run on GPU 0.
+
+    After a run `matches_artifact` says whether every binary the JIT launched is one of the
+    artifact's (same SHA-256), and `detail` says the same for people. When they differ (another
+    Triton than the one that compiled the artifact) what ran is the source, not the artifact.
+    """
+
+    def __init__(
+        self, program: Program, module: ModuleType, artifact: Artifact | None, arch: TritonArch
+    ) -> None:
+        self._program = program
+        self._module = module
+        self._artifact = artifact
+        self._arch = arch
+        self._launcher: Callable[..., Any] = launcher_of(module, program)
+        self.matches_artifact: bool | None = None
+        self.detail = ""
+
+    def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
+        """Runs the launcher once on device copies of `inputs`, with poisoned free memory."""
+        import torch
+
+        if schedule:
+            raise ExecutionError(f"triton-device has no schedule {schedule!r}")
+        arguments = self._arguments(inputs)
+        with _poisoned_allocations():
+            try:
+                returned = self._launcher(*arguments.values())
+                torch.cuda.synchronize()
+            except Exception as error:
+                raise ExecutionError(
+                    f"{self._program.launcher} failed on {self._arch.arch.name}: {error}"
+                ) from error
+        check_unchanged(self._program, inputs, arguments)
+        self._compare_with_artifact()
+        return collect(self._program, returned, arguments)
+
+    def _arguments(self, inputs: Arrays) -> dict[str, Any]:
+        made = make_arguments(self._program, inputs)
+        return {name: tensor.cuda() for name, tensor in made.items()}
+
+    def binaries_run(self) -> dict[str, str]:
+        """SHA-256 of each binary in the JIT caches of the program's kernels, by entry and index."""
+        import torch
+
+        suffix = "cubin" if self._arch.system == "cuda" else "hsaco"
+        found: dict[str, str] = {}
+        for entry in dict.fromkeys(launch.entry for launch in self._program.launches):
+            caches = getattr(self._module, entry).device_caches
+            kernels = caches[torch.cuda.current_device()][0]
+            for i, kernel in enumerate(kernels.values()):
+                label = entry if i == 0 else f"{entry}_{i + 1}"
+                found[label] = hashlib.sha256(kernel.asm[suffix]).hexdigest()
+        return found
+
+    def _compare_with_artifact(self) -> None:
+        ran = self.binaries_run()
+        if not ran:
+            raise ExecutionError(
+                f"{self._program.launcher} launched none of the program's kernels: what it "
+                "returned was computed some other way"
+            )
+        if self._artifact is None:
+            self.detail = "the JIT's binaries ran; there was no artifact to compare them with"
+            return
+        binaries = read_binaries(self._artifact).values()
+        shipped = {hashlib.sha256(binary).hexdigest() for binary in binaries}
+        others = sorted(label for label, sha in ran.items() if sha not in shipped)
+        self.matches_artifact = not others
+        self.detail = (
+            f"the JIT launched {', '.join(others)} in another binary than the artifact's "
+            f"({self._artifact.compiler}): the source ran, not the artifact"
+            if others
+            else f"the JIT launched the artifact's own {len(ran)} binaries (SHA-256 equal)"
+        )
+
+    def time(self, inputs: Arrays, samples: int) -> list[float]:
+        """Seconds of `samples` launcher calls by device events, the cache flushed before each.
+
+        The stream sleeps while the host enqueues, so that Python's launch overhead between the
+        launcher's kernels is not measured.
+        """
+        import torch
+
+        cuda: Any = torch.cuda
+        arguments = tuple(self._arguments(inputs).values())
+        for _ in range(WARM_UP_RUNS):
+            self._launcher(*arguments)
+        torch.cuda.synchronize()
+        begin = time.perf_counter()
+        self._launcher(*arguments)
+        host_seconds = time.perf_counter() - begin
+        torch.cuda.synchronize()
+        properties = torch.cuda.get_device_properties(0)
+        # The fastest clock of any supported device: the sleep must outlast the enqueueing.
+        cycles = int((2 * host_seconds + 1e-4) * 3.0e9)
+        flush = torch.empty(
+            FLUSH_FACTOR * int(properties.L2_cache_size), dtype=torch.int8, device="cuda"
+        )
+        seconds = []
+        for _ in range(samples):
+            flush.zero_()
+            before, after = (cuda.Event(enable_timing=True) for _ in range(2))
+            cuda._sleep(cycles)
+            before.record()
+            self._launcher(*arguments)
+            after.record()
+            torch.cuda.synchronize()
+            seconds.append(before.elapsed_time(after) / 1e3)
+        return seconds
+
+    def close(self) -> None:
+        """Gives PyTorch's cached device memory back."""
+        import torch
+
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def _poisoned_allocations() -> Iterator[None]:
+    """NaN (or the largest integer) in memory that torch.empty gives, as torch itself offers it."""
+    import torch
+
+    deterministic: Any = torch.utils.deterministic
+    enabled = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    deterministic.fill_uninitialized_memory = True
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        deterministic.fill_uninitialized_memory = fill

@@ -1,0 +1,109 @@
+"""Guard zones and poison around CPU tensors, so that the interpreter shows stray accesses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mkgen.errors import ExecutionError
+
+#: Bytes before and after each tensor; a multiple of every element size and of 64-byte alignment.
+GUARD = 4096
+#: As float16, bfloat16, float32 or float64 this byte repeated is a NaN; as an integer it is -1.
+FILL = 0xFF
+
+
+class Guards:
+    """Allocates tensors inside larger buffers whose margins are checked afterwards."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[str, Any]] = []
+
+    def allocate(self, label: str, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A contiguous poisoned tensor with guard zones on both sides."""
+        import torch
+
+        count = 1
+        for extent in shape:
+            count *= extent
+        size = count * dtype.itemsize
+        whole = torch.full((GUARD + size + GUARD,), FILL, dtype=torch.uint8)
+        self._held.append((label, whole))
+        inner = whole[GUARD : GUARD + size].view(dtype)
+        poison(inner)
+        return inner.view(shape)
+
+    def check(self) -> None:
+        """ExecutionError when something wrote into a guard zone."""
+        for label, whole in self._held:
+            for side, zone in (("before", whole[:GUARD]), ("after", whole[-GUARD:])):
+                touched = (zone != FILL).nonzero()
+                if touched.numel():
+                    first = int(touched[0] if side == "after" else touched[-1] - GUARD)
+                    raise ExecutionError(
+                        f"out-of-bounds write {side} {label}: {touched.numel()} bytes, the nearest "
+                        f"at byte {first} from its {'end' if side == 'after' else 'start'}; "
+                        "check the store's mask"
+                    )
+
+
+def poison(tensor: Any) -> None:
+    """Fills `tensor` with NaN, or its dtype's lowest integer (True for bool)."""
+    import torch
+
+    if tensor.dtype == torch.bool:
+        tensor.fill_(True)
+    elif tensor.dtype.is_floating_point:
+        tensor.fill_(float("nan"))
+    else:
+        tensor.fill_(torch.iinfo(tensor.dtype).min)
+
+
+def _plain(kwargs: dict[str, Any]) -> bool:
+    """Whether a call asks only for what `Guards.allocate` gives: CPU memory, contiguous."""
+    device = kwargs.get("device")
+    on_cpu = device is None or str(device).startswith("cpu")
+    return on_cpu and kwargs.get("layout") is None and kwargs.get("out") is None
+
+
+def guarded_allocations(guards: Guards) -> Any:
+    """A context in which the torch functions that launchers allocate with use `guards`."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    def sizes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, ...]:
+        given = args if args else (kwargs["size"],)
+        shape = given[0] if len(given) == 1 and not isinstance(given[0], int) else given
+        return tuple(int(s) for s in shape)
+
+    def zeroed(tensor: Any, value: object) -> Any:
+        return tensor if value is None else tensor.fill_(value)
+
+    values: dict[Callable[..., Any], object] = {torch.empty: None, torch.zeros: 0, torch.ones: 1}
+    likes: dict[Callable[..., Any], object] = {
+        torch.empty_like: None, torch.zeros_like: 0, torch.ones_like: 1,
+        torch.Tensor.new_empty: None, torch.Tensor.new_zeros: 0,
+    }  # fmt: skip
+    methods = {torch.Tensor.new_empty, torch.Tensor.new_zeros}
+
+    class Mode(TorchFunctionMode):
+        def __torch_function__(  # noqa: D105 - torch's own protocol
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            kwargs = dict(kwargs or {})
+            if not _plain(kwargs):
+                return func(*args, **kwargs)
+            if func in values:
+                dtype = kwargs.get("dtype") or torch.get_default_dtype()
+                made = guards.allocate("an allocation", sizes(args, kwargs), dtype)
+                return zeroed(made, values[func])
+            if func in likes:
+                like, *rest = args
+                if func not in methods and not like.is_contiguous():
+                    return func(*args, **kwargs)
+                shape = sizes(tuple(rest), kwargs) if func in methods else tuple(like.shape)
+                made = guards.allocate("an allocation", shape, kwargs.get("dtype") or like.dtype)
+                return zeroed(made, likes[func])
+            return func(*args, **kwargs)
+
+    return Mode()

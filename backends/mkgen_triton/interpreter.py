@@ -1,0 +1,124 @@
+"""Runs the shipped module on the CPU through Triton's interpreter, launcher included."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mkgen.codegen.backend import Arrays, Executor, Loaded, Role
+from mkgen.errors import ExecutionError
+from mkgen.program import Artifact, Program
+from mkgen.record import EvidenceKind, RanOn
+from mkgen_triton.arrays import check_unchanged, collect, make_arguments, to_numpy
+from mkgen_triton.guards import Guards, guarded_allocations
+from mkgen_triton.module import import_source, launcher_of, write_source
+from mkgen_triton.probe import REMEDY, installed, interpreter_problem, library_sha
+
+#: Runs the program instances of a grid from the last to the first.
+REVERSE = "reverse"
+
+
+class InterpreterExecutor(Executor):
+    """`TRITON_INTERPRET=1`: one program instance after another, blocks as numpy arrays."""
+
+    name: ClassVar[str] = "triton-interpreter"
+    kind: ClassVar[EvidenceKind] = EvidenceKind.EMULATED
+    role: ClassVar[Role] = "emulate"
+    needs_artifact: ClassVar[bool] = False
+    cannot_see: ClassVar[tuple[str, ...]] = (
+        "the machine code of the target and its register and shared memory use",
+        "races between program instances that run at the same time",
+        "reads out of bounds that hit other live memory (near ones read NaN)",
+        "the rounding of exp, log and division on the device, and FMA contraction",
+        "TF32 and other reduced-precision modes of tl.dot: numpy multiplies in full precision",
+        "bfloat16 arithmetic: the interpreter is wrong where the text does not upcast first",
+        "speed, occupancy, full sizes",
+    )
+    schedules: ClassVar[tuple[str, ...]] = ("", REVERSE)
+
+    def accepts(self, program: Program) -> str | None:
+        """None in an `emulate` worker with Triton and PyTorch installed."""
+        for package in ("triton", "torch"):
+            if installed(package) is None:
+                return f"{package} is not installed; {REMEDY}"
+        if os.environ.get("TRITON_INTERPRET") != "1":
+            return "TRITON_INTERPRET=1 must be set before Triton is imported (role `emulate`)"
+        return interpreter_problem()
+
+    def ran_on(self) -> RanOn:
+        """This CPU."""
+        return RanOn(vendor="cpu", arch=platform.machine(), name=platform.processor() or "CPU")
+
+    def compiler(self) -> tuple[str, str]:
+        """The interpreter is part of Triton's Python package; the hash is libtriton's."""
+        return f"triton {installed('triton')} interpreter", library_sha()
+
+    def load(self, program: Program, artifact: Artifact | None, directory: Path) -> Loaded:
+        """Imports the module text from `directory`."""
+        reason = self.accepts(program)
+        if reason:
+            raise ExecutionError(f"{self.name}: {reason}")
+        module = import_source(write_source(program, directory))
+        return Interpreted(program, launcher_of(module, program))
+
+
+class Interpreted(Loaded):
+    """A launcher whose kernels are interpreted."""
+
+    def __init__(self, program: Program, launcher: Callable[..., Any]) -> None:
+        self._program = program
+        self._launcher = launcher
+
+    def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
+        """Runs the launcher on guarded copies; memory it allocates is poisoned and guarded too.
+
+        Raises ExecutionError when a kernel fails, writes out of bounds or changes an input.
+        """
+        guards = Guards()
+        arguments: dict[str, Any] = {}
+        for name, tensor in make_arguments(self._program, inputs).items():
+            held = guards.allocate(repr(name), tuple(tensor.shape), tensor.dtype)
+            arguments[name] = held.copy_(tensor)
+        given = {name: tensor.clone() for name, tensor in arguments.items()}
+        with _order(schedule), guarded_allocations(guards), np.errstate(all="ignore"):
+            try:
+                returned = self._launcher(*arguments.values())
+            except Exception as error:
+                cause = error.__cause__ or error
+                raise ExecutionError(
+                    f"{self._program.launcher} failed in Triton's interpreter: "
+                    f"{type(cause).__name__}: {cause}"
+                ) from error
+        guards.check()
+        before = {name: to_numpy(tensor) for name, tensor in given.items()}
+        check_unchanged(self._program, before, arguments)
+        return collect(self._program, returned, arguments)
+
+
+@contextmanager
+def _order(schedule: str) -> Iterator[None]:
+    """Runs grids first to last (``""``) or last to first; ExecutionError for another schedule."""
+    if schedule not in InterpreterExecutor.schedules:
+        raise ExecutionError(f"triton-interpreter has no schedule {schedule!r}")
+    if schedule != REVERSE:
+        yield
+        return
+    interpreter: Any = importlib.import_module("triton.runtime.interpreter")
+    builder = interpreter.interpreter_builder
+    forward = builder.set_grid_idx
+
+    def backward(x: int, y: int, z: int) -> None:
+        forward(*(n - 1 - i for n, i in zip(builder.grid_dim, (x, y, z), strict=True)))
+
+    builder.set_grid_idx = backward
+    try:
+        yield
+    finally:
+        del builder.set_grid_idx

@@ -1,0 +1,94 @@
+"""The shipped module text as an imported Python module, and calls of its launcher."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import linecache
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mkgen.errors import CompileError
+from mkgen.program import Buffer, BufferRole, Program
+
+_count = itertools.count()
+
+#: Roles of the buffers a launcher is given; it allocates every other one itself.
+ARGUMENT_ROLES = (
+    BufferRole.INPUT,
+    BufferRole.PARAMETER,
+    BufferRole.STATE,
+    BufferRole.CONSTANT,
+)
+
+
+def write_source(program: Program, directory: Path) -> Path:
+    """Writes the program's one source to `directory`: `@triton.jit` reads the file again."""
+    source = program.sources[-1]
+    directory.mkdir(parents=True, exist_ok=True)
+    path = (directory / source.name).resolve()
+    path.write_text(source.text)
+    linecache.cache.pop(str(path), None)
+    return path
+
+
+def import_source(path: Path) -> ModuleType:
+    """The module in the file `path`, under a name of its own.
+
+    Raises CompileError with the line in the file when the import fails.
+    """
+    name = f"mkgen_triton_program_{next(_count)}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise CompileError(f"{path.name} is not a Python file that can be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        # Not by the spec's loader: its byte-code cache would answer for a file of the same name and
+        # length written within the same second with other sizes.
+        exec(compile(path.read_text(), str(path), "exec"), module.__dict__)
+    except SyntaxError as error:
+        raise CompileError(f"{path.name}:{error.lineno}: {error.msg}", str(error)) from error
+    except Exception as error:
+        line = line_in(path, error)
+        raise CompileError(
+            f"{path.name}:{line}: import failed: {error}", traceback.format_exc()
+        ) from error
+    return module
+
+
+def line_in(path: Path, error: BaseException) -> int:
+    """The last line of the file `path` that `error` passed through; 0 when it never did."""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return (lines[-1] or 0) if lines else 0
+
+
+def launcher_of(module: ModuleType, program: Program) -> Callable[..., Any]:
+    """The launcher function; CompileError when the module has none of that name."""
+    launcher = getattr(module, program.launcher, None)
+    if not callable(launcher):
+        raise CompileError(
+            f"{program.sources[-1].name} defines no function {program.launcher!r}; "
+            "the launcher must have the program's name"
+        )
+    return launcher  # type: ignore[no-any-return]
+
+
+def argument_buffers(program: Program) -> tuple[Buffer, ...]:
+    """The buffers the launcher takes, in its order."""
+    return program.with_role(*ARGUMENT_ROLES)
+
+
+def written_names(program: Program) -> frozenset[str]:
+    """Names of every buffer some launch writes."""
+    return frozenset(name for launch in program.launches for name in launch.writes)
+
+
+def mutated_states(program: Program) -> tuple[Buffer, ...]:
+    """STATE buffers that some launch writes."""
+    written = written_names(program)
+    return tuple(b for b in program.with_role(BufferRole.STATE) if b.name in written)

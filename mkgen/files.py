@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def atomic_write(path: Path, data: str | bytes) -> None:
-    """Writes `data` to `path`: a temporary file beside it, fsync, rename, fsync of the directory."""
+    """Writes `data` to `path`: a temporary file beside it, fsync, rename, directory fsync."""
     content = data.encode() if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

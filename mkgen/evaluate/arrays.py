@@ -83,7 +83,7 @@ def _load(directory: Path, entry: dict[str, object]) -> np.ndarray:
 
 
 def _fill(handle: int, data: np.ndarray, name: str) -> None:
-    view, done = memoryview(data), 0
+    view, done = data.data, 0
     while done < len(view):
         count = os.readv(handle, [view[done : done + (1 << 30)]])
         if count == 0:

@@ -51,10 +51,12 @@ class Expected:
     oracle: np.ndarray
     """float64 for a floating output, the exact array for another."""
     own_error: float
-    """PyTorch's own worst absolute error in the task's dtype."""
+    """PyTorch's own worst absolute error in the task's dtype and precision class."""
     floor: np.ndarray
     """Broadcastable to the output: what rounding alone may cost each element."""
     index: IndexOutput | None = None
+    strict_error: float = 0.0
+    """PyTorch's own error without what a relaxed precision class adds to it."""
 
     @property
     def nbytes(self) -> int:
@@ -73,7 +75,7 @@ class Comparison:
 
 def epsilon(dtype: np.dtype) -> float:
     """Distance from 1 to the next number of a floating `dtype`."""
-    return float(ml_dtypes.finfo(dtype).eps)
+    return float(ml_dtypes.finfo(dtype).eps)  # type: ignore[no-untyped-call]
 
 
 def compare(expected: Expected, got: np.ndarray) -> Comparison:
@@ -160,7 +162,7 @@ def _first(wrong: np.ndarray, block: Slices) -> tuple[tuple[int, ...], tuple[int
 
 def _compare_floats(expected: Expected, got: np.ndarray) -> Comparison:
     state, own = _Worst(), OWN_FACTOR * expected.own_error
-    largest = float(ml_dtypes.finfo(expected.dtype).max)
+    largest = float(ml_dtypes.finfo(expected.dtype).max)  # type: ignore[no-untyped-call]
     # half a unit in the last place above the largest number is where rounding gives infinity
     overflow = largest * (1 + epsilon(expected.dtype) / 4)
     floor = np.broadcast_to(expected.floor, got.shape)

@@ -276,7 +276,8 @@ class Execution:
         }
         parts = [f"sub-group of {w}" for w in sorted(widths)]
         parts += [f"orders {', '.join(orders)}"] if orders else []
-        parts += [f"worst error {figures.max_abs:.2g}, {figures.share:.2g} of its budget"] if figures else []
+        if figures is not None:
+            parts.append(f"worst error {figures.share:.2g} of its budget")
         made = Evidence(
             kind=self.executor.kind,
             executor=self.executor.name,

@@ -36,7 +36,7 @@ def _generator(*parts: object) -> np.random.Generator:
 def _draw(tensor: Tensor, sizes: Sizes, generator: np.random.Generator, name: str) -> np.ndarray:
     dtype, shape = DTYPES[tensor.dtype], tensor.resolve(sizes)
     if dtype == np.bool_:
-        return generator.integers(0, 2, shape, dtype=np.uint8).view(np.bool_)
+        return np.asarray(generator.integers(0, 2, shape, dtype=np.uint8)).view(np.bool_)
     if tensor.distribution == "integers":
         return _integers(tensor, sizes, shape, generator, name)
     if not is_floating(dtype):
@@ -132,7 +132,9 @@ def _make_visible(tensor: torch.Tensor, task: str, name: str) -> None:
     # if a kernel forgot it. Only upward, because a running variance must stay positive.
     import torch
 
-    if not tensor.is_floating_point() or tensor.numel() == 0 or bool((tensor != tensor.flatten()[0]).any()):
+    if not tensor.is_floating_point() or tensor.numel() == 0:
+        return
+    if bool((tensor != tensor.flatten()[0]).any()):
         return
     noise = _generator(task, name).random(tuple(tensor.shape), dtype=np.float32)
     tensor.add_(torch.from_numpy(np.asarray(noise)).to(tensor.dtype), alpha=0.25)

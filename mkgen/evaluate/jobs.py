@@ -52,7 +52,9 @@ def compile_program(
         artifact = Artifact.model_validate(result)
         sha = file_sha(Path(artifact.path))
     except (ValidationError, OSError) as error:
-        raise WorkerFailure(Status.INTERNAL_ERROR, f"no artifact from {backend.name}: {error}") from error
+        raise WorkerFailure(
+            Status.INTERNAL_ERROR, f"no artifact from {backend.name}: {error}"
+        ) from error
     if sha != artifact.sha:
         raise WorkerFailure(
             Status.INTERNAL_ERROR,
@@ -86,7 +88,7 @@ def describe(lease: Lease, executor: str) -> Description:
 
 
 class Runner:
-    """Runs of one program by one executor in one worker; its arrays lie in a directory of its own."""
+    """Runs of one program by one executor in one worker, with a directory for its arrays."""
 
     def __init__(
         self,

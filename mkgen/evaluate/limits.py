@@ -35,9 +35,10 @@ def target_limits(backend: Backend, target: Target) -> TargetLimits:
         hint = nearest(target.arch, backend.archs)
         raise UserError(f"backend {backend.name} has no arch {target.arch!r}.{hint}")
     profile = find_profile(target.device or arch.profile)
+    vmem = _fact(profile, "vmem_bytes", _UNLIMITED)
     limits = Limits(
         threads_per_block=_fact(profile, "threads_per_block", _UNLIMITED),
-        shared_bytes=_fact(profile, "shared_bytes_per_block", _fact(profile, "vmem_bytes", _UNLIMITED)),
+        shared_bytes=_fact(profile, "shared_bytes_per_block", vmem),
         registers_per_thread=_fact(profile, "registers_per_thread", _UNLIMITED),
         grid=backend.grid_limit,
     )

@@ -43,9 +43,8 @@ class Lease:
             return process.call(message, timeout, self._pool.resident_bytes)
         except WorkerFailure as failure:
             # a device's context may be spoilt by a fault, and a full process stays full
-            if self.role == "device" or failure.status is Status.OUT_OF_MEMORY:
-                self.discard()
-            elif not process.alive():
+            spoilt = self.role == "device" or failure.status is Status.OUT_OF_MEMORY
+            if spoilt or not process.alive():
                 self.discard()
             raise
         except BaseException:
@@ -68,7 +67,7 @@ class Lease:
         environment = worker_environment(self.backend.environment(self.role), self._scratch)
         self._process = self._pool.spawn(self.backend.name, self.role, environment, self._scratch)
         limit = self._pool.address_space.get(self.role)
-        # the first job imports the plug-in: it fails here, with its reason, not in a candidate's job
+        # the first job imports the plug-in, so that a broken one fails here and with its reason
         self._process.call({"job": "limit", "address_space": limit}, self._pool.start_timeout, None)
         return self._process
 

@@ -63,7 +63,7 @@ class RunStore:
         key: str,
         precision: PrecisionClass = PrecisionClass.STRICT,
     ) -> Record | None:
-        """The last record of this candidate that need not be made again; None when there is none."""
+        """The last record of this candidate that need not be made again, if there is one."""
         wanted = (task_hash, target, key, precision)
         for record in reversed(self.records()):
             found = (record.task_hash, record.target, record_key(record), record.precision)

@@ -99,7 +99,7 @@ def _ran(record: Record, evidence: Evidence) -> str:
     error = ""
     if worst is not None:
         allowed = f" of {worst.budget:.2g} allowed" if worst.budget else ", and none is allowed"
-        error = f"; worst error {worst.max_abs:.2g}{allowed}"
+        error = f"; worst error {worst.share * worst.budget or worst.max_abs:.2g}{allowed}"
     return f"{what}, {_where(evidence)}; {' + '.join(counts)} shapes{error}."
 
 

@@ -1,0 +1,131 @@
+"""Compiled artifacts on disk, by the hash of everything that decides what a compiler gives."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mkgen.codegen.backend import Backend
+from mkgen.document import canonical_json, content_hash
+from mkgen.files import atomic_write, sync_directory
+from mkgen.program import Artifact, Program
+
+
+def default_cache_directory() -> Path:
+    """`MKGEN_CACHE`, else the user's XDG cache directory."""
+    chosen = os.environ.get("MKGEN_CACHE")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "mkgen"
+
+
+def file_sha(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def compile_key(program: Program, backend: Backend, identity: str) -> str:
+    """Names what compiling `program` gives; the head comment and the task's name do not count."""
+    data = program.model_dump(mode="json")
+    for neutral in ("task", "task_hash", "workload", "requirements"):
+        del data[neutral]
+    for source in data["sources"]:
+        source["head"] = ""
+    return content_hash(
+        "compile 1",
+        canonical_json(data),
+        backend.name,
+        identity,
+        canonical_json(backend.flags.get(program.precision, ())),
+        *(_package_hash(package) for package in _packages(type(backend))),
+    )
+
+
+def _packages(backend: type[Backend]) -> list[Path]:
+    # What the plug-in adds (options, headers) changes with its code; so do the classes it extends.
+    found = []
+    for parent in backend.__mro__:
+        if parent.__module__.partition(".")[0] in ("builtins", "abc", "mkgen"):
+            continue
+        file = Path(inspect.getfile(parent))
+        found.append(file.parent if "." in parent.__module__ or file.stem == "__init__" else file)
+    return sorted(set(found))
+
+
+@cache
+def _package_hash(path: Path) -> str:
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    return content_hash(
+        *(f"{f.name} {file_sha(f)}" for f in files if "__pycache__" not in f.parts)
+    )
+
+
+class CompileCache:
+    """A directory of artifacts; safe for several processes, checked on every read."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._root = (directory or default_cache_directory()) / "compile"
+
+    def get(self, key: str) -> Artifact | None:
+        """The artifact stored under `key`; an entry that is not whole is removed."""
+        entry = self._entry(key)
+        try:
+            stored = json.loads((entry / "entry.json").read_text())
+            artifact = Artifact.model_validate(stored["artifact"])
+            isa_sha = stored["isa_sha"]
+            path = entry / artifact.path
+            isa = entry / artifact.isa_path if artifact.isa_path else None
+            whole = file_sha(path) == artifact.sha and (isa is None or file_sha(isa) == isa_sha)
+        except FileNotFoundError:
+            whole = not entry.exists()
+            if whole:
+                return None
+        except (ValueError, KeyError, TypeError, ValidationError):
+            whole = False
+        if not whole:
+            shutil.rmtree(entry, ignore_errors=True)
+            return None
+        places = {"path": str(path), "isa_path": str(isa) if isa else None}
+        return artifact.model_copy(update=places)
+
+    def put(self, key: str, artifact: Artifact) -> Artifact:
+        """Stores `artifact` with its files; gives it with the paths of the stored ones."""
+        entry = self._entry(key)
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        making = Path(tempfile.mkdtemp(prefix=".making-", dir=entry.parent))
+        try:
+            source = Path(artifact.path)
+            shutil.copyfile(source, making / source.name)
+            isa = Path(artifact.isa_path) if artifact.isa_path else None
+            if isa is not None and isa != source:
+                shutil.copyfile(isa, making / isa.name)
+            stored = artifact.model_copy(
+                update={"path": source.name, "isa_path": isa.name if isa else None}
+            )
+            content = {
+                "artifact": stored.model_dump(mode="json"),
+                "isa_sha": file_sha(isa) if isa else "",
+            }
+            atomic_write(making / "entry.json", canonical_json(content))
+            try:
+                os.rename(making, entry)
+                sync_directory(entry.parent)
+            except OSError:  # another process was first; the same key means the same artifact
+                if not entry.is_dir():
+                    raise
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+        return self.get(key) or artifact
+
+    def _entry(self, key: str) -> Path:
+        return self._root / key[:2] / key[2:]

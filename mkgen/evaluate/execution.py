@@ -1,0 +1,333 @@
+"""One executor on one candidate: every workload and schedule it must be right on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mkgen.codegen.backend import Executor
+from mkgen.errors import UserError
+from mkgen.evaluate.compare import worst
+from mkgen.evaluate.inputs import Inputs
+from mkgen.evaluate.jobs import Description, Runner, accepts, compile_program, describe
+from mkgen.evaluate.oracle import Case
+from mkgen.evaluate.pool import Lease, Workers
+from mkgen.evaluate.process import WorkerFailure
+from mkgen.program import Artifact, BufferRole, Program
+from mkgen.record import ErrorFigures, Evidence, EvidenceKind, Status, WorkloadResult
+from mkgen.task import Workload
+
+if TYPE_CHECKING:
+    from mkgen.evaluate.protocol import Candidate, Settings
+
+#: Failures that say something of this machine, not of the candidate.
+_NOT_ITS_FAULT = (Status.NO_TOOLCHAIN, Status.UNSUPPORTED)
+
+
+class Stop(Exception):  # noqa: N818  the end of one candidate, not an error of ours
+    """The candidate ends here, with this status."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Programs:
+    """One text at every size."""
+
+    workload: Workload
+    bench: Program
+    small: tuple[tuple[Workload, Program], ...]
+    """Check and held-out sizes."""
+
+    def uncovered(self) -> str:
+        """What the small sizes do not show of the text; empty when they show all."""
+        roles = {workload.role for workload, _ in self.small}
+        for role, word in (("check", "check"), ("heldout", "held-out")):
+            if role not in roles:
+                return f"the task has no {word} sizes"
+        seen: dict[str, bool] = {}
+        for program in (self.bench, *(p for _, p in self.small)):
+            for condition, holds in program.requirements:
+                shown = holds and program is not self.bench
+                seen[condition] = seen.get(condition, False) or shown
+        missing = [condition for condition, shown in seen.items() if not shown]
+        if not missing:
+            return ""
+        listed = "; ".join(missing)
+        return f"no check or held-out size shows {listed}; choose sizes or parameters that do"
+
+
+class _Declined(Exception):  # noqa: N818  the executor cannot; nothing is known of the candidate
+    """Why an executor does not run the candidate."""
+
+
+class Execution:
+    """Runs a candidate by one executor and judges what comes out."""
+
+    def __init__(
+        self, candidate: Candidate, workers: Workers, settings: Settings, executor: Executor
+    ) -> None:
+        self.candidate = candidate
+        self.workers = workers
+        self.settings = settings
+        self.executor = executor
+        self.results: list[WorkloadResult] = []
+        self.compared_twice = False
+        self.timing = ""
+
+    def go(self, programs: Programs, artifact: Artifact) -> tuple[list[Evidence], str]:
+        """Evidence, and why there is none where there is not. Stop when the candidate is wrong."""
+        emulates = self.executor.kind is EvidenceKind.EMULATED
+        whole = [(programs.workload, programs.bench)] if not emulates else []
+        work = [*whole, *programs.small]
+        try:
+            with self.workers.lease(self.candidate.backend, self.executor.role) as lease:
+                description = self._ask(lease, work)
+            artifacts = self._artifacts(work, programs.bench, artifact)
+            with self.workers.lease(self.candidate.backend, self.executor.role) as lease:
+                try:
+                    for workload, program in work:
+                        self._workload(lease, workload, program, artifacts[workload.name])
+                finally:
+                    if self.candidate.origin != "template":
+                        # what strange code left behind must not meet the next candidate
+                        lease.discard()
+        except _Declined as declined:
+            return [], str(declined)
+        uncovered = programs.uncovered() if emulates else ""
+        if uncovered:
+            return [], uncovered
+        return self._evidence(programs, artifact, description), ""
+
+    def _ask(self, lease: Lease, work: list[tuple[Workload, Program]]) -> Description:
+        try:
+            for _, program in work:
+                reason = accepts(lease, self.executor.name, program)
+                if reason:
+                    raise _Declined(reason)
+            return describe(lease, self.executor.name)
+        except WorkerFailure as failure:
+            # no line of the candidate has run yet: this says nothing of it
+            raise _Declined(failure.message) from failure
+
+    def _artifacts(
+        self, work: list[tuple[Workload, Program]], bench: Program, artifact: Artifact
+    ) -> Mapping[str, Artifact | None]:
+        if not self.executor.needs_artifact:
+            return {workload.name: None for workload, _ in work}
+        settings, backend = self.settings, self.candidate.backend
+        return {
+            workload.name: artifact
+            if program is bench
+            else compile_program(
+                self.workers, backend, program, settings.cache, settings.compile_timeout
+            )
+            for workload, program in work
+        }
+
+    def _workload(
+        self, lease: Lease, workload: Workload, program: Program, artifact: Artifact | None
+    ) -> None:
+        try:
+            case = self.settings.judge.case(
+                self.candidate.task, workload, self.candidate.precision
+            )
+        except UserError as error:
+            raise Stop(Status.BAD_TASK, str(error)) from error
+        if case.ill_conditioned:
+            raise Stop(Status.ILL_CONDITIONED, case.ill_conditioned)
+        runner = Runner(
+            lease,
+            self.workers.new_directory("arrays-"),
+            self.executor.name,
+            program,
+            artifact,
+            _inputs(program, case),
+        )
+        try:
+            schedules = self.executor.schedules
+            if workload.role != "check" and not self.settings.heldout_schedules:
+                schedules = schedules[:1]
+            for schedule in schedules:
+                outputs = self._run(runner, case, program, schedule)
+                if workload.role == "check" and not self.compared_twice:
+                    self._again(runner, case, schedule, outputs)
+            if workload.role == "bench" and self.settings.samples:
+                self._time(runner)
+        finally:
+            runner.close()
+
+    def _run(
+        self, runner: Runner, case: Case, program: Program, schedule: str
+    ) -> dict[str, np.ndarray]:
+        started = time.monotonic()
+        outputs = self._guarded(runner, case, schedule)
+        seconds = time.monotonic() - started
+        try:
+            ordered = _ordered(program, case, outputs)
+        except KeyError as error:
+            reason = f"the executor gave no array {error}"
+            raise self._stop(case, schedule, Status.CRASHED, reason, seconds) from error
+        comparison = self.settings.judge.check(case, ordered)
+        if not comparison.ok:
+            raise self._stop(
+                case, schedule, Status.WRONG_OUTPUT, comparison.message, seconds, comparison.figures
+            )
+        self._add(case, schedule, Status.PASS, "", seconds, comparison.figures)
+        return outputs
+
+    def _again(
+        self, runner: Runner, case: Case, schedule: str, first: dict[str, np.ndarray]
+    ) -> None:
+        self.compared_twice = True
+        started = time.monotonic()
+        second = self._guarded(runner, case, schedule)
+        for name, array in first.items():
+            if name not in second or array.tobytes() != second[name].tobytes():
+                reason = f"{name} has other bits when the same run is repeated"
+                raise self._stop(
+                    case, schedule, Status.NONDETERMINISTIC, reason, time.monotonic() - started
+                )
+
+    def _guarded(self, runner: Runner, case: Case, schedule: str) -> dict[str, np.ndarray]:
+        started = time.monotonic()
+        try:
+            return runner.run(schedule, self.settings.run_timeout)
+        except WorkerFailure as failure:
+            if failure.status in _NOT_ITS_FAULT:
+                raise _Declined(failure.message) from failure
+            seconds = time.monotonic() - started
+            raise self._stop(
+                case, schedule, failure.status, failure.message, seconds
+            ) from failure
+
+    def _time(self, runner: Runner) -> None:
+        started = time.monotonic()
+        try:
+            seconds = runner.time(self.settings.samples, self.settings.run_timeout)
+        except WorkerFailure as failure:
+            raise Stop(failure.status, f"timing: {failure.message}") from failure
+        wall = time.monotonic() - started
+        # The two clocks must agree as far as they can: events cannot add up to more than the wall.
+        if not seconds or min(seconds) <= 0 or sum(seconds) > wall:
+            raise Stop(
+                Status.CRASHED,
+                f"timing: {len(seconds)} runs add up to {sum(seconds):.3g} s, the clock here says "
+                f"{wall:.3g} s; the device's times are not credible",
+            )
+        quartiles = np.quantile(seconds, [0.25, 0.5, 0.75])
+        self.timing = (
+            f"median {quartiles[1]:.4g} s (quartiles {quartiles[0]:.4g} to {quartiles[2]:.4g}) "
+            f"of {len(seconds)} runs"
+        )
+
+    def _add(
+        self,
+        case: Case,
+        schedule: str,
+        status: Status,
+        message: str,
+        seconds: float,
+        error: ErrorFigures | None = None,
+    ) -> None:
+        self.results.append(
+            WorkloadResult(
+                workload=case.workload.name,
+                role=case.workload.role,
+                executor=self.executor.name,
+                schedule=schedule,
+                status=status,
+                error=error,
+                message=message,
+                seconds=seconds,
+            )
+        )
+
+    def _stop(
+        self,
+        case: Case,
+        schedule: str,
+        status: Status,
+        message: str,
+        seconds: float,
+        error: ErrorFigures | None = None,
+    ) -> Stop:
+        self._add(case, schedule, status, message, seconds, error)
+        order = f" in order {schedule!r}" if schedule else ""
+        return Stop(status, f"{case.workload.name} on {self.executor.name}{order}: {message}")
+
+    def _evidence(
+        self, programs: Programs, artifact: Artifact, description: Description
+    ) -> list[Evidence]:
+        shown = dict.fromkeys(result.workload for result in self.results)
+        figures = worst(result.error for result in self.results)
+        orders = [schedule for schedule in self.executor.schedules if schedule]
+        widths = {
+            w
+            for launch in programs.bench.launches
+            if (w := getattr(launch.configuration, "sub_group", None)) is not None
+        }
+        parts = [f"sub-group of {w}" for w in sorted(widths)]
+        parts += [f"orders {', '.join(orders)}"] if orders else []
+        if figures is not None:
+            parts.append(f"worst error {figures.share:.2g} of its budget")
+        made = Evidence(
+            kind=self.executor.kind,
+            executor=self.executor.name,
+            executed=f"artifact {artifact.sha}"
+            if self.executor.needs_artifact and "bench" in shown
+            else f"source {programs.bench.text_sha}",
+            compiler=description.compiler,
+            compiler_sha=description.compiler_sha,
+            ran_on=description.ran_on,
+            workloads=tuple(shown),
+            cannot_see=self.executor.cannot_see,
+            detail="; ".join(parts),
+        )
+        if not self.timing or self.executor.kind is not EvidenceKind.DEVICE:
+            return [made]
+        update = {"kind": EvidenceKind.TIMED, "workloads": ("bench",), "detail": self.timing}
+        return [made, made.model_copy(update=update)]
+
+
+def _inputs(program: Program, case: Case) -> Inputs:
+    """The arrays `program` reads, by buffer name. Stop when it wants others than the task's."""
+    chosen: Inputs = {}
+    for buffer in program.with_role(BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.STATE):
+        array = case.inputs.get(buffer.name)
+        if array is None:
+            known = ", ".join(case.inputs)
+            raise Stop(
+                Status.WRONG_OUTPUT,
+                f"the program reads {buffer.name!r}, which the task has not; it has {known}",
+            )
+        if array.shape != buffer.shape or array.dtype.name != buffer.dtype:
+            raise Stop(
+                Status.WRONG_OUTPUT,
+                f"the program takes {buffer.name!r} as {buffer.dtype} {buffer.shape}; on "
+                f"{case.workload.name} the task gives {array.dtype.name} {array.shape}",
+            )
+        chosen[buffer.name] = array
+    return chosen
+
+
+def _ordered(
+    program: Program, case: Case, outputs: Mapping[str, np.ndarray]
+) -> list[np.ndarray]:
+    """Outputs as `case.expected` lists them. KeyError for a name that is not there."""
+    returned = program.with_role(BufferRole.OUTPUT)
+    wanted = sum(1 for expected in case.expected if not expected.state)
+    if len(returned) != wanted:
+        raise Stop(
+            Status.WRONG_OUTPUT,
+            f"the program has {len(returned)} outputs, the task returns {wanted}",
+        )
+    names = [e.state or returned[i].name for i, e in enumerate(case.expected)]
+    return [outputs[name] for name in names]

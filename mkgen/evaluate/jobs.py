@@ -1,0 +1,129 @@
+"""What is asked of workers, with types: compile, accept, describe, run, time."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from mkgen.codegen.backend import Backend
+from mkgen.errors import ExecutionError
+from mkgen.evaluate.arrays import load_arrays, save_arrays
+from mkgen.evaluate.cache import CompileCache, compile_key, file_sha
+from mkgen.evaluate.pool import Lease, Workers
+from mkgen.evaluate.process import WorkerFailure
+from mkgen.program import Artifact, Program
+from mkgen.record import RanOn, Status
+
+_QUESTION_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an executor says of itself."""
+
+    ran_on: RanOn
+    compiler: str
+    compiler_sha: str
+
+
+def compile_program(
+    workers: Workers, backend: Backend, program: Program, cache: CompileCache | None, timeout: float
+) -> Artifact:
+    """`program` compiled in a worker, or the same from the cache. WorkerFailure."""
+    # Asked before a worker is leased: two threads would wait for each other otherwise.
+    identity = workers.remember(
+        ("identity", backend.name), lambda: compiler_identity(workers, backend)
+    )
+    key = compile_key(program, backend, identity)
+    kept = cache.get(key) if cache else None
+    if kept is not None:
+        return kept
+    directory = workers.new_directory("compile-")
+    with workers.lease(backend, "compile") as lease:
+        result = lease.call(
+            "compile", timeout, program=program.model_dump(mode="json"), directory=str(directory)
+        )
+    try:
+        artifact = Artifact.model_validate(result)
+        sha = file_sha(Path(artifact.path))
+    except (ValidationError, OSError) as error:
+        raise WorkerFailure(
+            Status.INTERNAL_ERROR, f"no artifact from {backend.name}: {error}"
+        ) from error
+    if sha != artifact.sha:
+        raise WorkerFailure(
+            Status.INTERNAL_ERROR,
+            f"{backend.name} says that the artifact is {artifact.sha[:12]}, the file is {sha[:12]}",
+        )
+    if cache is None:
+        return artifact
+    stored = cache.put(key, artifact)
+    shutil.rmtree(directory, ignore_errors=True)
+    return stored
+
+
+def compiler_identity(workers: Workers, backend: Backend) -> str:
+    """Version and binary hash of the compiler. WorkerFailure NO_TOOLCHAIN when there is none."""
+    with workers.lease(backend, "compile") as lease:
+        return str(lease.call("identity", _QUESTION_SECONDS))
+
+
+def accepts(lease: Lease, executor: str, program: Program) -> str | None:
+    """Why `executor` cannot run `program`; None when it can."""
+    reason = lease.call(
+        "accepts", _QUESTION_SECONDS, executor=executor, program=program.model_dump(mode="json")
+    )
+    return None if reason is None else str(reason)
+
+
+def describe(lease: Lease, executor: str) -> Description:
+    """Where `executor` runs and what turns the text into what runs."""
+    told = lease.call("describe", _QUESTION_SECONDS, executor=executor)
+    return Description(RanOn.model_validate(told["ran_on"]), told["compiler"], told["compiler_sha"])
+
+
+class Runner:
+    """Runs of one program by one executor in one worker, with a directory for its arrays."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        directory: Path,
+        executor: str,
+        program: Program,
+        artifact: Artifact | None,
+        inputs: Mapping[str, np.ndarray],
+    ) -> None:
+        self._lease = lease
+        self._directory = directory
+        self._names = tuple(inputs)
+        self._job = {
+            "executor": executor,
+            "program": program.model_dump(mode="json"),
+            "artifact": artifact.model_dump(mode="json") if artifact else None,
+            "inputs": str(directory / "inputs"),
+        }
+        save_arrays(directory / "inputs", inputs)
+
+    def run(self, schedule: str, timeout: float) -> dict[str, np.ndarray]:
+        """What the program wrote, by buffer name. WorkerFailure."""
+        outputs = self._directory / "outputs"
+        shutil.rmtree(outputs, ignore_errors=True)
+        self._lease.call("run", timeout, **self._job, outputs=str(outputs), schedule=schedule)
+        try:
+            return load_arrays(outputs)
+        except ExecutionError as error:
+            raise WorkerFailure(Status.CRASHED, str(error)) from error
+
+    def time(self, samples: int, timeout: float) -> list[float]:
+        """Seconds of `samples` runs as the device measured them. WorkerFailure."""
+        return [float(s) for s in self._lease.call("time", timeout, **self._job, samples=samples)]
+
+    def close(self) -> None:
+        """Removes the arrays."""
+        shutil.rmtree(self._directory, ignore_errors=True)

@@ -1,0 +1,272 @@
+"""What is right: the reference in float64, and how far from it PyTorch itself is.
+
+All of it happens in the parent; no worker ever holds an expected value. PyTorch's own error is
+measured on its CPU kernels, which sum in blocks, so that no second blocked evaluation is made.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mkgen.errors import UserError
+from mkgen.evaluate.arrays import is_floating
+from mkgen.evaluate.compare import (
+    Comparison,
+    Expected,
+    IndexOutput,
+    compare_all,
+    epsilon,
+)
+from mkgen.evaluate.controls import controls_verdict
+from mkgen.evaluate.inputs import Inputs, Reference, draw, reference_call, to_numpy, to_torch
+from mkgen.program import PrecisionClass
+from mkgen.task import Task, Workload
+
+#: c of the budget's floor, c * eps * sqrt(K) * scale. Fixed once, for every task and backend:
+#: a blocked float32 sum of 1,024 products uses a hundredth of it, one with TF32 operands fifty
+#: times it (tests/test_evaluate_compare.py).
+FLOOR_FACTOR = 0.25
+#: Own error above this many floors: the reference cannot say what is right.
+ILL_CONDITIONED_FACTOR = 100.0
+_CACHE_BYTES = 1 << 30
+
+Scale = tuple[np.ndarray, float]
+ScaleFunction = Callable[[Task, Workload, Inputs], Sequence[Scale]]
+"""Per output, in order: the float64 sum of absolute terms of each element (broadcastable to the
+output) and K, how many terms it has. Mutated state may follow, or be left out."""
+IndexFunction = Callable[[Task, Workload, Inputs], Mapping[int, IndexOutput]]
+"""By output position: what an index output points into."""
+
+#: Bits of mantissa that float32 operands lose, by relaxed class. Such a class is judged by the
+#: error of the reference on rounded operands; its floor stays float32's, because one with the
+#: epsilon of TF32 grows with K * sqrt(K) and lets bfloat16 operands pass from K = 77 on.
+_RELAXED = {PrecisionClass.TF32: 13, PrecisionClass.BF16: 16}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One workload of a task: what goes in and what must come out."""
+
+    workload: Workload
+    inputs: Inputs
+    """Inputs, parameters and state, by argument name."""
+    expected: tuple[Expected, ...]
+    """Returned outputs in order, then state that the reference mutates."""
+    ill_conditioned: str
+    """Why no candidate can pass; empty when it can."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        held = sum(a.nbytes for a in self.inputs.values())
+        return held + sum(e.nbytes for e in self.expected)
+
+
+class Judge:
+    """Knows what is right, for any number of candidates and threads; keeps what it has computed."""
+
+    def __init__(
+        self,
+        scales: ScaleFunction,
+        index_values: IndexFunction | None = None,
+        *,
+        seed: int = 0,
+        cache_bytes: int = _CACHE_BYTES,
+    ) -> None:
+        self.seed = seed
+        self._scales = scales
+        self._index_values = index_values
+        self._cache_bytes = cache_bytes
+        self._cases: OrderedDict[tuple[str, str, PrecisionClass], Case] = OrderedDict()
+        self._controls: dict[tuple[str, PrecisionClass], str] = {}
+        # PyTorch uses every core itself, and two oracles at once would need twice the memory
+        self._lock = threading.RLock()
+
+    def case(self, task: Task, workload: Workload, precision: PrecisionClass) -> Case:
+        """Inputs and expected outputs. UserError when the reference itself fails."""
+        key = (task.hash, workload.canonical_json(), precision)
+        with self._lock:
+            if key not in self._cases:
+                self._cases[key] = self._make(task, workload, precision)
+                self._shrink()
+            self._cases.move_to_end(key)
+            return self._cases[key]
+
+    def check(self, case: Case, outputs: Sequence[np.ndarray]) -> Comparison:
+        """Judges the outputs of one run, in the order of `case.expected`."""
+        return compare_all(case.expected, outputs)
+
+    def controls(self, task: Task, precision: PrecisionClass) -> str:
+        """Why `task` cannot tell right from wrong; empty when it can."""
+        key = (task.hash, precision)
+        with self._lock:
+            if key not in self._controls:
+                checks = [w for w in task.workloads() if w.role == "check"]
+                cases = [self.case(task, w, precision) for w in checks]
+                self._controls[key] = controls_verdict(cases)
+            return self._controls[key]
+
+    def _shrink(self) -> None:
+        total = sum(case.nbytes for case in self._cases.values())
+        while total > self._cache_bytes and len(self._cases) > 1:
+            total -= self._cases.popitem(last=False)[1].nbytes
+
+    def _make(self, task: Task, workload: Workload, precision: PrecisionClass) -> Case:
+        drawn = draw(task, workload, self.seed)
+        reference = _guarded(task, workload, lambda: reference_call(task, workload.sizes))
+        inputs = {**drawn, **reference.parameters}
+        own, mutated = _guarded(task, workload, lambda: _evaluate(reference, drawn, wide=False))
+        oracle, states = _guarded(task, workload, lambda: _evaluate(reference, drawn, wide=True))
+        names = [""] * len(own) + [n for n, v in mutated.items() if _differs(v, inputs[n])]
+        own += [mutated[n] for n in names if n]
+        oracle += [states[n] for n in names if n]
+        relaxed: list[np.ndarray] = []
+        if precision in _RELAXED:
+            rounded = {n: _rounded(a, precision) for n, a in drawn.items()}
+            coarse = _coarse(reference, precision)
+            relaxed, held = _guarded(
+                task, workload, lambda: _evaluate(coarse, rounded, wide=False)
+            )
+            relaxed += [held[n] for n in names if n]
+        returned = names.count("")
+        scales = _scales_of(self._scales(task, workload, inputs), oracle, returned, task.name)
+        pointed = self._index_values(task, workload, inputs) if self._index_values else {}
+        measured = [[o, *relaxed[i : i + 1]] for i, o in enumerate(own)]
+        expected = tuple(
+            replace(
+                _expected(name, i, oracle[i], measured[i], scales[i]),
+                index=pointed.get(i),
+            )
+            for i, name in enumerate(names)
+        )
+        return Case(workload, inputs, expected, _ill_conditioned(expected, workload))
+
+
+def _guarded(task: Task, workload: Workload, make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except UserError:
+        raise
+    except Exception as error:  # a user's reference may raise anything
+        raise UserError(
+            f"task {task.name}, workload {workload.name}: the reference fails with "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _evaluate(
+    reference: Reference, inputs: Inputs, *, wide: bool
+) -> tuple[list[np.ndarray], Inputs]:
+    """Outputs in order, and the state afterwards; on private copies, in float64 when `wide`."""
+    import torch
+
+    private = reference.copy()
+    if wide and isinstance(private.call, torch.nn.Module):
+        private.call.double()
+    tensors = [to_torch(array) for array in inputs.values()]
+    if wide:
+        tensors = [t.double() if t.is_floating_point() else t for t in tensors]
+    with torch.no_grad():
+        result = private.call(*tensors)
+    results = result if isinstance(result, tuple | list) else (result,)
+    if not results or not all(isinstance(r, torch.Tensor) for r in results):
+        kinds = ", ".join(type(r).__name__ for r in results) or "nothing"
+        raise UserError(f"a reference returns a tensor or a tuple of tensors, not {kinds}")
+    return [to_numpy(r) for r in results], private.state()
+
+
+def _differs(after: np.ndarray, before: np.ndarray) -> bool:
+    return after.tobytes() != before.tobytes()
+
+
+def _rounded(array: np.ndarray, precision: PrecisionClass) -> np.ndarray:
+    """float32 values rounded to nearest even as the matrix units of `precision` do."""
+    if array.dtype != np.float32:
+        return array
+    drop = _RELAXED[precision]
+    bits = array.view(np.uint32)
+    half = np.uint32((1 << (drop - 1)) - 1)
+    carried = bits + half + ((bits >> np.uint32(drop)) & np.uint32(1))
+    kept = (carried >> np.uint32(drop)) << np.uint32(drop)
+    return np.where(np.isfinite(array), kept.view(np.float32), array)
+
+
+def _coarse(reference: Reference, precision: PrecisionClass) -> Reference:
+    import torch
+
+    coarse = Reference(copy.deepcopy(reference.call), reference.parameters, reference.names)
+    if isinstance(coarse.call, torch.nn.Module):
+        with torch.no_grad():
+            for parameter in coarse.call.parameters():
+                parameter.copy_(to_torch(_rounded(to_numpy(parameter), precision)))
+    return coarse
+
+
+def _scales_of(
+    given: Sequence[Scale], oracle: list[np.ndarray], returned: int, task: str
+) -> list[Scale]:
+    if not returned <= len(given) <= len(oracle):
+        raise UserError(
+            f"task {task} returns {returned} outputs, but scales were given for {len(given)}"
+        )
+    # state that nobody gave a scale for: one rounding of its own value
+    rest = [(np.abs(o), 1.0) for o in oracle[len(given) :]]
+    return [*given, *rest]
+
+
+def _expected(
+    state: str,
+    position: int,
+    oracle: np.ndarray,
+    own: list[np.ndarray],
+    scale: Scale,
+) -> Expected:
+    label = f"state {state}" if state else f"output {position + 1}" if position else "output"
+    dtype = own[0].dtype
+    if any(o.shape != oracle.shape for o in own):
+        raise UserError(f"{label} has another shape in float64: {oracle.shape}, {own[0].shape}")
+    if not is_floating(dtype):
+        # Thresholds and rounding belong to the task's dtype: what PyTorch gives there is right.
+        return Expected(label, state, dtype, own[0], 0.0, np.zeros(()))
+    oracle = oracle.astype(np.float64, copy=False)
+    strict = _own_error(oracle, own[0])
+    error = max(strict, *(_own_error(oracle, o) for o in own))
+    eps = epsilon(dtype)
+    if dtype == np.float64:
+        # The oracle is no wider than the output; its own rounding stands for PyTorch's.
+        error = max(error, eps * _largest(oracle))
+    terms, count = scale
+    floor = np.abs(np.asarray(terms)) * (FLOOR_FACTOR * eps * float(np.sqrt(count)))
+    np.broadcast_to(floor, oracle.shape)  # refuse a scale of another shape here, not in a compare
+    return Expected(label, state, dtype, oracle, error, floor, strict_error=strict)
+
+
+def _own_error(oracle: np.ndarray, own: np.ndarray) -> float:
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.abs(oracle - own.astype(np.float64))
+    return _largest(error)
+
+
+def _largest(array: np.ndarray) -> float:
+    finite = np.abs(array[np.isfinite(array)])
+    return float(finite.max()) if finite.size else 0.0
+
+
+def _ill_conditioned(expected: Sequence[Expected], workload: Workload) -> str:
+    for output in expected:
+        floor = _largest(np.asarray(output.floor))
+        if is_floating(output.dtype) and output.strict_error > ILL_CONDITIONED_FACTOR * floor:
+            off = output.strict_error
+            return (
+                f"{output.label} on {workload.name}: PyTorch itself is off by {off:.3g}, "
+                f"over {ILL_CONDITIONED_FACTOR:g} times the {floor:.3g} that rounding explains; "
+                "choose inputs for which the result is well determined"
+            )
+    return ""

@@ -1,0 +1,249 @@
+"""One worker process, seen from the parent: start, one job at a time, deadline, kill."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mkgen.codegen.backend import Role
+from mkgen.errors import EXIT_FAILED, MkgenError
+from mkgen.record import Status
+
+_MAX_REPLY_BYTES = 64 << 20
+_KEPT_STDERR_BYTES = 16 << 10
+_POLL_SECONDS = 0.25
+
+#: Variables a worker gets from the parent; the backend adds its own.
+_ALLOWED = re.compile(
+    r"PATH|HOME|USER|LOGNAME|LANG|LC_.*|TZ|LD_LIBRARY_PATH|VIRTUAL_ENV|PYTHONPATH|SSL_CERT_FILE"
+    r"|XDG_.*|MKGEN_.*|OMP_.*|MKL_.*|OPENBLAS_.*|CUDA_.*|NVIDIA_.*|ROCM_.*|ROCR_.*|HIP_.*|HSA_.*"
+    r"|ONEAPI_.*|SYCL_.*|UR_.*|ZE_.*|OCL_.*|POCL_.*|TRITON_.*|JAX_.*|XLA_.*|TPU_.*|LIBTPU_.*"
+)
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNORECASE)
+
+
+class WorkerFailure(MkgenError):  # noqa: N818  it is a result of a candidate, not a fault of ours
+    """A job that did not end well: what it means for the candidate, and what was seen."""
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, status: Status, message: str, log: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.log = log
+
+
+def worker_environment(extra: Mapping[str, str], scratch: Path) -> dict[str, str]:
+    """The variables of a worker: an allow-list of ours, no secrets, then the backend's."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if _ALLOWED.fullmatch(name) and not _SECRET.search(name)
+    }
+    if "PYTHONPATH" in kept:  # the worker has another working directory
+        kept["PYTHONPATH"] = os.pathsep.join(
+            os.path.abspath(part) for part in kept["PYTHONPATH"].split(os.pathsep) if part
+        )
+    return {**kept, "TMPDIR": str(scratch), **extra}
+
+
+class WorkerProcess:
+    """A running worker. Not for several threads at once."""
+
+    def __init__(
+        self, backend: str, role: Role, environment: dict[str, str], scratch: Path
+    ) -> None:
+        self.process = subprocess.Popen(
+            # -P: a file in the working directory must not stand in for a module
+            [sys.executable, "-P", "-m", "mkgen.evaluate.worker", backend, role],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd=scratch,
+            start_new_session=True,
+            bufsize=0,
+        )
+        assert self.process.stdin and self.process.stdout and self.process.stderr
+        self._jobs = self.process.stdin.fileno()
+        self._replies = self.process.stdout.fileno()
+        for handle in (self._jobs, self._replies):
+            os.set_blocking(handle, False)
+        self._buffer = b""
+        self._stderr = b""
+        self._drain = threading.Thread(target=self._drain_stderr, daemon=True)
+        self._drain.start()
+
+    @property
+    def group(self) -> int:
+        """The process group, which is the worker's own."""
+        return self.process.pid
+
+    def alive(self) -> bool:
+        """Whether the worker can take a job."""
+        return self.process.poll() is None
+
+    def call(self, job: dict[str, Any], timeout: float, resident_bytes: int | None) -> Any:
+        """The result of `job`. WorkerFailure when it fails; the worker is dead after a bad end."""
+        nonce = secrets.token_hex(8)
+        line = json.dumps({**job, "nonce": nonce}).encode() + b"\n"
+        watch = _Watch(self, job["job"], timeout, resident_bytes)
+        try:
+            self._send(line, watch)
+            reply = self._receive(watch)
+        except BaseException:
+            self.kill()
+            raise
+        return self._judge(reply, nonce, job["job"])
+
+    def kill(self) -> None:
+        """Ends the worker and everything it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.group, signal.SIGKILL)
+        self.process.wait()
+        # an escaped grandchild may hold the pipe open: do not wait for it for ever
+        self._drain.join(timeout=1)
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+
+    def last_words(self) -> str:
+        """The last lines the worker printed."""
+        lines = [s.strip() for s in self._stderr.decode(errors="replace").splitlines() if s.strip()]
+        return " | ".join(lines[-5:])[-1000:]
+
+    def _judge(self, reply: bytes, nonce: str, job: str) -> Any:
+        try:
+            message = json.loads(reply)
+            if message["nonce"] != nonce:
+                raise ValueError("the reply answers another job")
+            if "error" not in message:
+                return message["result"]
+            error = message["error"]
+            told = WorkerFailure(Status(error["status"]), str(error["message"]), str(error["log"]))
+            if told.status is Status.PASS:
+                raise ValueError("an error cannot be a pass")
+        except (ValueError, KeyError, TypeError) as error:
+            self.kill()
+            raise WorkerFailure(
+                Status.CRASHED, f"the worker broke its protocol in {job}: {error}"
+            ) from error
+        raise told
+
+    def _send(self, line: bytes, watch: _Watch) -> None:
+        view = memoryview(line)
+        while view:
+            if watch.wait(writing=True):
+                try:
+                    view = view[os.write(self._jobs, view) :]
+                except BrokenPipeError:
+                    raise self._died(watch) from None
+
+    def _receive(self, watch: _Watch) -> bytes:
+        while b"\n" not in self._buffer:
+            if not watch.wait(writing=False):
+                continue
+            data = os.read(self._replies, 1 << 20)
+            if not data:
+                raise self._died(watch)
+            self._buffer += data
+            if len(self._buffer) > _MAX_REPLY_BYTES:
+                raise WorkerFailure(Status.CRASHED, f"the worker's reply to {watch.job} never ends")
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        if self._buffer:
+            raise WorkerFailure(
+                Status.CRASHED, f"the worker broke its protocol in {watch.job}: a second reply"
+            )
+        return line
+
+    def _died(self, watch: _Watch) -> WorkerFailure:
+        try:
+            code = self.process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            return WorkerFailure(
+                Status.CRASHED, f"the worker closed its channel in {watch.job}", self.last_words()
+            )
+        self._drain.join(timeout=1)
+        words = self.last_words()
+        said = f"; it said: {words}" if words else ""
+        if code >= 0:
+            text = f"the worker left with exit status {code} before it replied to {watch.job}{said}"
+            return WorkerFailure(Status.CRASHED, text, words)
+        name = signal.Signals(-code).name
+        if "bad_alloc" in words or (name == "SIGKILL" and _oom_kills() > watch.oom_kills):
+            text = f"out of memory in {watch.job} ({name}){said}"
+            return WorkerFailure(Status.OUT_OF_MEMORY, text, words)
+        return WorkerFailure(Status.CRASHED, f"killed by {name} in {watch.job}{said}", words)
+
+    def _drain_stderr(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as stream:
+            while data := os.read(stream.fileno(), 1 << 16):
+                self._stderr = (self._stderr + data)[-_KEPT_STDERR_BYTES:]
+
+
+class _Watch:
+    """The deadline and the memory limit of one job."""
+
+    def __init__(
+        self, worker: WorkerProcess, job: str, timeout: float, resident_bytes: int | None
+    ) -> None:
+        self.worker = worker
+        self.job = job
+        self.timeout = timeout
+        self.deadline = time.monotonic() + timeout
+        self.resident_bytes = resident_bytes
+        self.oom_kills = _oom_kills()
+
+    def wait(self, *, writing: bool) -> bool:
+        """Waits a little for the channel. WorkerFailure when time or memory is used up."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            words = self.worker.last_words()
+            said = f"; it said: {words}" if words else ""
+            raise WorkerFailure(
+                Status.TIMED_OUT, f"{self.job} took more than {self.timeout:g} s{said}", words
+            )
+        used = _resident(self.worker.process.pid)
+        if self.resident_bytes is not None and used > self.resident_bytes:
+            raise WorkerFailure(
+                Status.OUT_OF_MEMORY,
+                f"{self.job} held {used >> 20} MiB; {self.resident_bytes >> 20} MiB are allowed",
+            )
+        waiting = [self.worker._jobs] if writing else [self.worker._replies]
+        pause = min(left, _POLL_SECONDS)
+        ready = select.select([], waiting, [], pause) if writing else select.select(
+            waiting, [], [], pause
+        )
+        return any(ready)
+
+
+def _resident(pid: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0  # it has just ended, which the channel will say
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _oom_kills() -> int:
+    """How often the kernel has killed for want of memory; 0 where it does not say."""
+    try:
+        text = Path("/proc/vmstat").read_text()
+    except OSError:
+        return 0
+    match = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
+    return int(match[1]) if match else 0

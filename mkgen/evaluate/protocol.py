@@ -1,0 +1,253 @@
+"""The protocol: what a candidate of any backend and origin goes through, and the record it gets.
+
+controls of the task - programs for every workload - limits - compile - limits again - executors
+on a CPU - a device if asked for - verdict. A candidate's fault of any kind is a record; nothing
+but an interruption and a wrong target leaves `evaluate`.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
+
+from mkgen.codegen.backend import Backend, Executor
+from mkgen.errors import MissingError, UserError
+from mkgen.evaluate.cache import CompileCache
+from mkgen.evaluate.compare import worst
+from mkgen.evaluate.execution import Execution, Programs, Stop
+from mkgen.evaluate.jobs import compile_program
+from mkgen.evaluate.limits import TargetLimits, artifact_excess, launch_excess, target_limits
+from mkgen.evaluate.oracle import Judge
+from mkgen.evaluate.pool import Workers
+from mkgen.evaluate.process import WorkerFailure
+from mkgen.program import Artifact, PrecisionClass, Program
+from mkgen.record import Evidence, EvidenceKind, Record, Status, WorkloadResult
+from mkgen.target import Target
+from mkgen.task import Task, Workload
+
+_EXECUTED = (EvidenceKind.EMULATED, EvidenceKind.PROXY, EvidenceKind.DEVICE)
+_ON_DEVICE = (EvidenceKind.PROXY, EvidenceKind.DEVICE, EvidenceKind.TIMED)
+_LOG_CHARACTERS = 8000
+
+
+class Candidate(Protocol):
+    """One way to compute a task on a target: a template's instance, or what a model wrote."""
+
+    @property
+    def task(self) -> Task:
+        """What it computes."""
+
+    @property
+    def backend(self) -> Backend:
+        """What compiles and runs it."""
+
+    @property
+    def target(self) -> Target:
+        """For what it is compiled."""
+
+    @property
+    def precision(self) -> PrecisionClass:
+        """What rounding it may use."""
+
+    @property
+    def origin(self) -> str:
+        """`template`; anything else gets workers that no other candidate has used after it."""
+
+    def program(self, workload: Workload) -> Program:
+        """Its program for `workload`. UnsupportedError when it cannot be."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to evaluate."""
+
+    judge: Judge
+    cache: CompileCache | None = None
+    require: tuple[EvidenceKind, ...] = ()
+    """Kinds of evidence without which there is no pass."""
+    device: bool = False
+    """Whether to run on a device; done as well when `require` names what only a device gives."""
+    samples: int = 0
+    """Timed runs on the device; 0: no timing."""
+    heldout_schedules: bool = False
+    """Whether held-out sizes run in every schedule, not in the first only."""
+    compile_timeout: float = 300.0
+    run_timeout: float = 120.0
+
+
+def evaluate(candidate: Candidate, workers: Workers, settings: Settings) -> Record:
+    """Judges `candidate`. UserError only when its target is unknown."""
+    limits = target_limits(candidate.backend, candidate.target)
+    return _Evaluation(candidate, workers, settings, limits).record()
+
+
+def mkgen_version() -> str:
+    """The version of the installed mkgen."""
+    try:
+        return version("mkgen")
+    except PackageNotFoundError:
+        return "0+source"
+
+
+class _Evaluation:
+    """One candidate on its way, and everything seen of it."""
+
+    def __init__(
+        self, candidate: Candidate, workers: Workers, settings: Settings, limits: TargetLimits
+    ) -> None:
+        self.candidate = candidate
+        self.workers = workers
+        self.settings = settings
+        self.limits = limits
+        self.bench: Program | None = None
+        self.artifacts: list[Artifact] = []
+        self.evidence: list[Evidence] = []
+        self.results: list[WorkloadResult] = []
+        self.withheld: list[str] = []
+        """Why a kind of evidence that could have been given is not."""
+
+    def record(self) -> Record:
+        started = time.monotonic()
+        try:
+            self._go()
+            status, reason = self._verdict()
+        except Stop as stop:
+            status, reason = stop.status, stop.reason
+        except WorkerFailure as failure:
+            status, reason = failure.status, failure.message
+        except Exception as error:  # ours or the plug-in's fault: it must not end the others
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            status = Status.INTERNAL_ERROR
+            where = f"{place.name}, line {place.lineno}"
+            reason = f"{type(error).__name__} in {where}: {error}; please report this"
+        return self._record(status, reason, time.monotonic() - started)
+
+    def _go(self) -> None:
+        self._controls()
+        programs = self._programs()
+        excess = launch_excess(programs.bench, self.limits)
+        if excess:
+            raise Stop(Status.OVER_LIMIT, excess)
+        artifact = self._compile(programs.bench)
+        excess = artifact_excess(programs.bench, artifact, self.limits)
+        if excess:
+            raise Stop(Status.OVER_LIMIT, excess)
+        executors = self.candidate.backend.executors()
+        for executor in executors:
+            if executor.role == "emulate":
+                self._execute(executor, programs, artifact)
+        wanted = self.settings.device or any(k in _ON_DEVICE for k in self.settings.require)
+        for executor in executors:
+            if executor.role == "device" and wanted:
+                self._execute(executor, programs, artifact)
+
+    def _controls(self) -> None:
+        try:
+            reason = self.settings.judge.controls(self.candidate.task, self.candidate.precision)
+        except UserError as error:
+            raise Stop(Status.BAD_TASK, str(error)) from error
+        if reason:
+            raise Stop(Status.BAD_TASK, f"task {self.candidate.task.name}, {reason}")
+
+    def _programs(self) -> Programs:
+        workloads = self.candidate.task.workloads()
+        self.bench = bench = self._program(workloads[0], Status.UNSUPPORTED)
+        small: list[tuple[Workload, Program]] = []
+        for workload in workloads[1:]:
+            program = self._program(workload, Status.EVIDENCE_MISSING)
+            if program.text_sha != bench.text_sha or program.launcher != bench.launcher:
+                raise Stop(
+                    Status.EVIDENCE_MISSING,
+                    f"the text for {workload.name} differs from the one for bench, so that running "
+                    "it shows nothing of what is shipped; choose parameters that fit both sizes",
+                )
+            small.append((workload, program))
+        return Programs(workloads[0], bench, tuple(small))
+
+    def _program(self, workload: Workload, refused: Status) -> Program:
+        try:
+            return self.candidate.program(workload)
+        except MissingError as error:
+            raise Stop(Status.NO_TOOLCHAIN, str(error)) from error
+        except UserError as error:
+            raise Stop(refused, f"no program for {workload.name}: {error}") from error
+
+    def _compile(self, program: Program) -> Artifact:
+        started = time.monotonic()
+        settings, backend = self.settings, self.candidate.backend
+        try:
+            artifact = compile_program(
+                self.workers, backend, program, settings.cache, settings.compile_timeout
+            )
+        except WorkerFailure as failure:
+            # the compiler's log is what a person, or a model, needs to mend the program
+            self.results.append(
+                WorkloadResult(
+                    workload=program.workload,
+                    role="bench",
+                    executor="compile",
+                    schedule="",
+                    status=failure.status,
+                    message=(failure.log or failure.message)[-_LOG_CHARACTERS:],
+                    seconds=time.monotonic() - started,
+                )
+            )
+            raise
+        self.artifacts.append(artifact)
+        self.evidence.append(
+            Evidence(
+                kind=EvidenceKind.COMPILED,
+                executor=artifact.compiler,
+                executed="",
+                compiler=artifact.compiler,
+                compiler_sha=artifact.compiler_sha,
+                ran_on=None,
+                workloads=("bench",),
+                cannot_see=(),
+                detail=artifact.checked,
+            )
+        )
+        return artifact
+
+    def _execute(self, executor: Executor, programs: Programs, artifact: Artifact) -> None:
+        execution = Execution(self.candidate, self.workers, self.settings, executor)
+        try:
+            evidence, why_not = execution.go(programs, artifact)
+        finally:
+            self.results.extend(execution.results)
+        self.evidence.extend(evidence)
+        if why_not:
+            self.withheld.append(f"{executor.name}: {why_not}")
+
+    def _verdict(self) -> tuple[Status, str]:
+        kinds = {e.kind for e in self.evidence}
+        missing = [kind.value for kind in self.settings.require if kind not in kinds]
+        reasons = "; ".join(self.withheld) or "the backend has no executor for it"
+        if missing:
+            return Status.EVIDENCE_MISSING, f"no {', '.join(missing)} evidence: {reasons}"
+        if not kinds.intersection(_EXECUTED):
+            return Status.EVIDENCE_MISSING, f"compiled, but not seen to be right: {reasons}"
+        return Status.PASS, ""
+
+    def _record(self, status: Status, reason: str, seconds: float) -> Record:
+        variant = self.bench.variant if self.bench else None
+        return Record(
+            task=self.candidate.task.name,
+            task_hash=self.candidate.task.hash,
+            target=self.candidate.target,
+            precision=self.candidate.precision,
+            status=status,
+            reason=" ".join(reason.split())[:2000],
+            evidence=tuple(self.evidence),
+            results=tuple(self.results),
+            error=worst(result.error for result in self.results),
+            parameters=dict(variant.parameters) if variant else {},
+            variant=variant,
+            text_sha=self.bench.text_sha if self.bench else "",
+            artifacts=tuple(self.artifacts),
+            seconds=seconds,
+            mkgen_version=mkgen_version(),
+        )

@@ -1,0 +1,139 @@
+"""A record in words: what was seen, by whom, and what was not; never more than the record holds."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+
+from mkgen.record import Evidence, EvidenceKind, Record, Status
+
+_WIDTH = 100
+_INDENT = " " * 10
+
+#: Strongest first: the word that stands behind PASS.
+_STRENGTH = (
+    EvidenceKind.TIMED,
+    EvidenceKind.DEVICE,
+    EvidenceKind.PROXY,
+    EvidenceKind.SANITIZED,
+    EvidenceKind.EMULATED,
+    EvidenceKind.COMPILED,
+)
+_REAL = (EvidenceKind.DEVICE, EvidenceKind.TIMED)
+
+
+def headline(record: Record, device: str = "") -> str:
+    """`conv2d -> hip:gfx942    PASS (EMULATED): never run on a gfx942`."""
+    start = f"{record.task} -> {record.target}    "
+    if record.status is not Status.PASS:
+        return f"{start}{record.status.value.upper()}: {record.reason}"
+    best = next(kind for kind in _STRENGTH if record.has(kind))
+    verdict = f"{start}PASS ({best.value.upper()})"
+    if any(record.has(kind) for kind in _REAL):
+        return verdict
+    return f"{verdict}: never run on {_article(device or record.target.arch)}"
+
+
+def describe(record: Record, device: str = "", directory: str = "DIR") -> str:
+    """The record as a block of text; `device` is the title of the target's device, if known."""
+    lines = [headline(record, device)]
+    writers: dict[EvidenceKind, Callable[[Record, Evidence], str]] = {
+        EvidenceKind.COMPILED: _compiled,
+        EvidenceKind.TIMED: lambda _, evidence: f"{evidence.detail}, {_where(evidence)}.",
+    }
+    for kind in reversed(_STRENGTH):
+        for evidence in record.evidence:
+            if evidence.kind is kind:
+                write = writers.get(kind, _ran)
+                lines.append(_entry(kind.value, write(record, evidence)))
+    if not record.has(EvidenceKind.COMPILED):
+        lines.append(_entry("compiled", "absent."))
+    if record.status is Status.PASS or record.artifacts:
+        lines += _absent(record, device, directory)
+        lines.append(_fold("Not shown: " + ", ".join(not_shown(record)) + ".", ""))
+    return "\n".join(lines) + "\n"
+
+
+def not_shown(record: Record) -> list[str]:
+    """What no executor of the record could see."""
+    ran = [e for e in record.evidence if e.kind is not EvidenceKind.COMPILED]
+    if not ran:
+        return [f"anything but that it compiles for {record.target.arch}"]
+    hidden = [
+        thing for thing in ran[0].cannot_see if all(thing in other.cannot_see for other in ran[1:])
+    ]
+    if not any("bench" in e.workloads for e in ran):
+        hidden.append("full size")
+    if not record.has(EvidenceKind.TIMED):
+        hidden.append("speed")
+    return list(dict.fromkeys(hidden)) or ["nothing that these executors are known to miss"]
+
+
+def _compiled(record: Record, evidence: Evidence) -> str:
+    artifact = record.artifacts[0] if record.artifacts else None
+    what = f"{artifact.arch} {artifact.format} {artifact.sha[:12]}; " if artifact else ""
+    executed = any(
+        e.executed.startswith("artifact ") and artifact is not None and artifact.sha in e.executed
+        for e in record.evidence
+    )
+    return f"{what}{evidence.compiler}.{'' if executed else ' Not executed.'}"
+
+
+def _ran(record: Record, evidence: Evidence) -> str:
+    what = (
+        "this artifact" if evidence.executed.startswith("artifact ") else "the same text"
+    )
+    shapes = {
+        r.workload: r.role for r in record.results if r.workload in evidence.workloads
+    }
+    roles = list(shapes.values())
+    counts = [
+        f"{roles.count(role)} {word}"
+        for role, word in (("bench", "full-size"), ("check", "check"), ("heldout", "held-out"))
+        if role in roles
+    ]
+    figures = [
+        r.error for r in record.results if r.executor == evidence.executor and r.error is not None
+    ]
+    worst = max(figures, key=lambda f: f.share, default=None)
+    error = ""
+    if worst is not None:
+        allowed = f" of {worst.budget:.2g} allowed" if worst.budget else ", and none is allowed"
+        error = f"; worst error {worst.share * worst.budget or worst.max_abs:.2g}{allowed}"
+    return f"{what}, {_where(evidence)}; {' + '.join(counts)} shapes{error}."
+
+
+def _where(evidence: Evidence) -> str:
+    ran_on = evidence.ran_on
+    place = f" on {ran_on.name} ({ran_on.arch})" if ran_on else ""
+    return f"by {evidence.executor}{place}, {evidence.compiler}"
+
+
+def _absent(record: Record, device: str, directory: str) -> list[str]:
+    lines = []
+    if not record.has(EvidenceKind.DEVICE):
+        on = _article(device or record.target.device or record.target.arch)
+        text = f"absent. On {on}: mkgen verify {directory} --require device"
+        lines.append(_entry("device", text))
+    if not record.has(EvidenceKind.TIMED):
+        chosen = " Parameters were chosen by a model;" if record.estimate_seconds else ""
+        text = f"absent.{chosen} no speed is claimed."
+        lines.append(_entry("timed", text if chosen else "absent. No speed is claimed."))
+    return lines
+
+
+def _article(noun: str) -> str:
+    # by sound: "an AMD", "an H200", "an MI300X", "a gfx942"
+    spelled = noun[:1] in "FHLMNRSX" and noun[1:2] and not noun[1:2].islower()
+    vowel = noun[:1].lower() in "aeio"
+    return f"{'an' if spelled or vowel else 'a'} {noun}"
+
+
+def _entry(kind: str, text: str) -> str:
+    return _fold(f"{kind:<10}{text}", _INDENT)
+
+
+def _fold(text: str, indent: str) -> str:
+    return textwrap.fill(
+        text, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )

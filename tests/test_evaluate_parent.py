@@ -1,0 +1,69 @@
+"""Nothing survives the death of the parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+from evaluate_support import PROFILE, install
+
+PARENT = """
+import sys, threading
+from evaluate_support import FakeBackend, FakeCandidate
+from mkgen.evaluate.pool import Workers
+
+with Workers() as workers:
+    def use():
+        with workers.lease(FakeBackend(), "emulate") as lease:
+            lease.call("limit", 20, address_space=None)
+    thread = threading.Thread(target=use)  # a worker must outlive the thread that asked for it
+    thread.start()
+    thread.join()
+    with workers.lease(FakeBackend(), "emulate") as lease:
+        print(lease._process.group, workers._guard.pid, workers.directory, flush=True)
+        program = FakeCandidate("hang").program
+        from evaluate_support import TASK
+        from mkgen.evaluate.jobs import Runner
+        from mkgen.evaluate.inputs import draw
+        workload = TASK.workloads()[1]
+        runner = Runner(
+            lease, workers.new_directory(), "fake-numpy", program(workload), None,
+            draw(TASK, workload, 0),
+        )
+        runner.run("forward", 1000)
+"""
+
+
+def test_kill_9_of_the_parent_leaves_no_worker(tmp_path):
+    install(tmp_path)
+    (tmp_path / "fake1.toml").write_text(PROFILE)
+    here = Path(__file__).parent
+    path = [str(here.parent), str(here), str(tmp_path), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in path if p)}
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(PARENT)], stdout=subprocess.PIPE, env=environment
+    ) as parent:
+        worker, guard, directory = parent.stdout.readline().split()
+        time.sleep(0.5)
+        assert _alive(int(worker))
+        os.kill(parent.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        left = [p for p in (int(worker), int(guard)) if _alive(p)]
+        if not left and not Path(os.fsdecode(directory)).exists():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"left: {left}, {directory!r}")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"

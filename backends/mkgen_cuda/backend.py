@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import ClassVar, get_args
 
 from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Probe
+from mkgen.codegen.render import DialectPrinter
 from mkgen.program import Artifact, Dtype, PrecisionClass, Program
 from mkgen_simt.cuda_headers import CUDA_HEADERS
 from mkgen_simt.cupy_device import cupy_ability
 from mkgen_simt.host_probe import host_ability
 from mkgen_simt.nvrtc import compile_cubin, identity, nvrtc_ability
+from mkgen_cuda.printer import CudaPrinter
 
 REMEDY = "pip install mkgen[cuda]"
 
@@ -42,6 +44,10 @@ class CudaBackend(Backend):
     grid_limit: ClassVar[tuple[int, int, int]] = (2**31 - 1, 65535, 65535)
     dtypes: ClassVar[frozenset[str]] = frozenset(get_args(Dtype))
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {p: () for p in PrecisionClass}
+
+    def printer(self, arch: str) -> DialectPrinter:
+        """See Backend.printer."""
+        return CudaPrinter(self.archs[arch].sub_group)
 
     def probe(self) -> Probe:
         """See Backend.probe."""

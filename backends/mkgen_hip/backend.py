@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, get_args
 
 from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Probe
+from mkgen.codegen.render import DialectPrinter
 from mkgen.document import content_hash
 from mkgen.errors import MissingError
 from mkgen.program import Artifact, Dtype, PrecisionClass, Program
@@ -17,6 +18,7 @@ from mkgen_hip.toolchain import clang_ability, device_library, file_sha, require
 from mkgen_simt import nvrtc
 from mkgen_simt.cuda_headers import HIP_ON_CUDA_HEADERS
 from mkgen_simt.host_probe import host_ability
+from mkgen_hip.printer import HipPrinter
 
 _NVRTC_REMEDY = "pip install mkgen[cuda]"
 # HIP text on an NVIDIA GPU, through NVRTC; what runs there is a proxy.
@@ -43,6 +45,10 @@ class HipBackend(Backend):
     grid_limit: ClassVar[tuple[int, int, int]] = (2**22 - 1, 65535, 65535)
     dtypes: ClassVar[frozenset[str]] = frozenset(get_args(Dtype))
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {p: () for p in PrecisionClass}
+
+    def printer(self, arch: str) -> DialectPrinter:
+        """See Backend.printer."""
+        return HipPrinter(self.archs[arch].sub_group)
 
     def probe(self) -> Probe:
         """See Backend.probe."""

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
+from mkgen.codegen.render import DialectPrinter
 from mkgen.errors import CompileError, MissingError
 from mkgen.program import Artifact, PrecisionClass, Program
 from mkgen_opencl import devices, toolchain
 from mkgen_opencl.executors import BUILD_OPTIONS, OpenclDevice, OpenclEmulator, OpenclProxy
 from mkgen_simt import ocloc
+from mkgen_opencl.printer import OpenclPrinter
 
 
 class OpenclBackend(Backend):
@@ -42,6 +44,10 @@ class OpenclBackend(Backend):
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = dict.fromkeys(
         PrecisionClass, BUILD_OPTIONS
     )
+
+    def printer(self, arch: str) -> DialectPrinter:
+        """See Backend.printer."""
+        return OpenclPrinter(self.archs[arch].sub_group)
 
     def probe(self) -> Probe:
         """What works on this machine; see Backend.probe."""

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
+from mkgen.codegen.render import DialectPrinter
 from mkgen.program import Artifact, PrecisionClass, Program
 from mkgen_pallas.archs import ARCHS
 from mkgen_pallas.compiling import compile_program
 from mkgen_pallas.device import GpuExecutor, TpuExecutor
 from mkgen_pallas.interpreter import GpuInterpreterExecutor, InterpreterExecutor
 from mkgen_pallas.probe import device_platform, installed, library_sha, probe, require
+from mkgen_pallas.printer import PallasPrinter
 
 #: Source lines in the executable by file name alone, one frame each: the same text gives the same
 #: bytes in every directory, and errors still name the line.
@@ -44,6 +46,10 @@ class PallasBackend(Backend):
     """Not float64, which JAX rounds to float32. int64 is held in int32, checked at the boundary."""
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {}
     """None: precision is chosen in the text (`precision=jax.lax.Precision.HIGHEST`)."""
+
+    def printer(self, arch: str) -> DialectPrinter:
+        """See Backend.printer."""
+        return PallasPrinter(gpu=arch.startswith("sm_"))
 
     def probe(self) -> Probe:
         """What works here, by package metadata and device files."""

@@ -38,6 +38,7 @@ class PallasPrinter(PythonPrinter):
     def __init__(self, gpu: bool) -> None:
         self.gpu = gpu
         self.bind_loads = self.splits_axes = gpu
+        self.tiles_last_axis = not gpu
 
     def load(self, load: Load, offset: Text, scope: Scope) -> Text:
         """On a GPU a masked read; on a TPU the block of the tensor."""

@@ -24,6 +24,7 @@ class CudaLikePrinter(CPrinter):
         "minimum": "minimum({0}, {1})", "isnan": "isnan({0})", "not": "!({0})",
     }  # fmt: skip
     device_function = "__device__ "
+    shuffles = True
     shared_pointer = ""
     barrier = "__syncthreads();"
     thread = "threadIdx.x"

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
+from mkgen.codegen.render import DialectPrinter
 from mkgen.document import content_hash
 from mkgen.errors import MissingError, WrongArchError
 from mkgen.program import Artifact, PrecisionClass, Program, Resources
 from mkgen_simt import ocloc
 from mkgen_sycl import spirv, toolchain
 from mkgen_sycl.executors import (
+from mkgen_sycl.printer import SyclPrinter
     DRIVER_FLAGS,
     DpctlCpu,
     DpctlEmulator,
@@ -49,6 +51,10 @@ class SyclBackend(Backend):
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = dict.fromkeys(
         PrecisionClass, ("-ffp-model=precise",)
     )
+
+    def printer(self, arch: str) -> DialectPrinter:
+        """See Backend.printer."""
+        return SyclPrinter(self.archs[arch].sub_group)
 
     def probe(self) -> Probe:
         """What works on this machine; see Backend.probe."""

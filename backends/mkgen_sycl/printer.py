@@ -27,6 +27,7 @@ class SyclPrinter(CPrinter):
         "minimum": "minimum({0}, {1})", "isnan": "sycl::isnan({0})", "not": "!({0})",
     }  # fmt: skip
     device_function = "inline "
+    shuffles = True
     shared_pointer = ""
     barrier = "sycl::group_barrier(group);"
     thread = "group.get_local_linear_id()"

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
+from mkgen.codegen.render import DialectPrinter
 from mkgen.program import Artifact, PrecisionClass, Program
 from mkgen_triton.archs import ARCHS
 from mkgen_triton.compiling import compile_program, compiler_name
 from mkgen_triton.device import DeviceExecutor
 from mkgen_triton.interpreter import InterpreterExecutor
 from mkgen_triton.probe import library_sha, probe, require_triton
+from mkgen_triton.printer import TritonPrinter
 
 #: In every role, so that the JIT's binary is the artifact's: no source paths in the binary, and
 #: FMA contraction on, whatever this Triton's default is (it changes in 3.10).
@@ -37,6 +39,10 @@ class TritonBackend(Backend):
     )  # fmt: skip
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {}
     """None: precision is chosen in the text (`tl.dot(..., input_precision="ieee")`)."""
+
+    def printer(self, arch: str) -> DialectPrinter:
+        """See Backend.printer."""
+        return TritonPrinter()
 
     def probe(self) -> Probe:
         """What works here, by package metadata and device files."""

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from mkgen.codegen.render import DialectPrinter
 from mkgen.program import Artifact, PrecisionClass, Program
 from mkgen.record import EvidenceKind, RanOn
 
@@ -139,6 +140,10 @@ class Backend(ABC):
     dtypes: ClassVar[frozenset[str]]
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {}
     """Compiler options by precision class; never one that loosens arithmetic in `strict`."""
+
+    @abstractmethod
+    def printer(self, arch: str) -> DialectPrinter:
+        """A new printer of this backend's dialect for `arch`; needs nothing installed."""
 
     @abstractmethod
     def probe(self) -> Probe:

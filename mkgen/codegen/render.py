@@ -69,6 +69,10 @@ class DialectPrinter(Printer):
     extension: str
     separator = "\n"
     """Between kernels of one file."""
+    tiles_last_axis = False
+    """Whether a block spans the fastest axis, so that fusion leaves it alone."""
+    shuffles = False
+    """Whether lanes can exchange values, or the language reduces over a work-group itself."""
 
     @abstractmethod
     def preamble(self, body: str) -> str:

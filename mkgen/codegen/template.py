@@ -40,6 +40,17 @@ class LaunchSpec(Document):
     stages: str = "2"
 
 
+class CostSpec(Document):
+    """What a kernel costs, over parameters, extents, and input_bytes, output_bytes, passes."""
+
+    bytes: str = "input_bytes + output_bytes"
+    """Moved between memory and the chip, re-reads included."""
+    operations: str = "rows"
+    """Floating-point operations."""
+    efficiency: str = "100"
+    """Percent of the peak rate that the inner loop can reach."""
+
+
 class TemplateSpec(Document):
     """The front matter of a template."""
 
@@ -64,6 +75,7 @@ class TemplateSpec(Document):
     targets: tuple[str, ...] = ()
     """Only these archs; empty means every arch of the dialect."""
     launch: LaunchSpec
+    cost: CostSpec = CostSpec()
 
 
 class Template:

@@ -1,0 +1,204 @@
+"""Candidates from templates: every legal way to render a task for a target."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from mkgen.codegen.backend import Backend
+from mkgen.codegen.render import Request, parameter_prefix, render
+from mkgen.codegen.template import Parameters, Template, templates_for
+from mkgen.codegen.view import make_view
+from mkgen.errors import UnsupportedError
+from mkgen.expression import evaluate
+from mkgen.frontend import lower_task
+from mkgen.ir.fusion import fuse
+from mkgen.ir.kernel import Kernel
+from mkgen.ir.nest import Graph
+from mkgen.profile import HardwareProfile, find_profile
+from mkgen.program import PrecisionClass, Program
+from mkgen.target import Target
+from mkgen.task import Sizes, Task, Workload
+
+_ITEM_BYTES = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2,
+               "int16": 2, "int8": 1, "uint8": 1, "bool": 1}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TemplateCandidate:
+    """A task on a target through chosen templates and parameters."""
+
+    task: Task
+    backend: Backend
+    target: Target
+    precision: PrecisionClass
+    request: Request
+    origin: str = "template"
+
+    def program(self, workload: Workload) -> Program:
+        """The program for `workload`. UnsupportedError when the parameters do not fit its sizes."""
+        generator = Generator(self.task, self.backend, self.target, self.precision, workload)
+        for kernel, template in zip(self.request.kernels, self.request.templates, strict=True):
+            prefix = parameter_prefix(self.request.kernels, kernel)
+            own = {
+                k.removeprefix(prefix): v
+                for k, v in self.request.parameters.items()
+                if k.startswith(prefix)
+            }
+            if not template.legal(own, generator.facts(kernel)):
+                raise UnsupportedError(
+                    f"{template.name} with {own} is not legal for {workload.name} "
+                    f"({', '.join(f'{k}={v}' for k, v in workload.sizes.items())})"
+                )
+        return render(self.request, self.backend.printer(self.target.arch), workload)
+
+
+class Generator:
+    """Everything templates can make of one task, on one target, at the sizes of one workload."""
+
+    def __init__(
+        self,
+        task: Task,
+        backend: Backend,
+        target: Target,
+        precision: PrecisionClass = PrecisionClass.STRICT,
+        workload: Workload | None = None,
+    ) -> None:
+        self.task, self.backend, self.target, self.precision = task, backend, target, precision
+        self.workload = workload or task.workloads()[0]
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The task's nests."""
+        return lowered(self.task)
+
+    @cached_property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The task's kernels as this dialect fuses them."""
+        return fuse(self.graph, self.backend.printer(self.target.arch).tiles_last_axis)
+
+    @cached_property
+    def profile(self) -> HardwareProfile:
+        """The hardware profile of the target."""
+        return find_profile(self.target.device or self.backend.archs[self.target.arch].profile)
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """The workload's sizes and what follows from them."""
+        return self.graph.sizes(self.workload.sizes)
+
+    def index_bits(self) -> Literal[32, 64]:
+        """64 when any tensor of any workload has 2**31 elements or more."""
+        largest = max(
+            math.prod(self.graph.shape(t, self.graph.sizes(w.sizes)))
+            for t in self.graph.tensors
+            for w in (*self.task.workloads(), self.workload)
+        )
+        return 64 if largest >= 2**31 else 32
+
+    def facts(self, kernel: Kernel) -> dict[str, int]:
+        """Names a template's expressions may use: sizes, extents, limits of the device."""
+        backend, profile = self.backend, self.profile
+        printer = backend.printer(self.target.arch)
+        view = make_view(kernel, self.graph, printer)
+        facts = dict(self.sizes)
+        facts |= {k: evaluate(e, self.sizes) for k, e in view.extents().items()}
+        facts["sub_group"] = backend.archs[self.target.arch].sub_group
+        facts["shuffles"] = int(printer.shuffles)
+        facts["passes"] = len(kernel.reductions) + bool(kernel.stores)
+        facts["buffers"] = len(view.arguments)
+        facts["threads_per_block"] = limit(profile, "threads_per_block", 1024)
+        facts["shared_bytes"] = limit(profile, "shared_bytes_per_block", 32768)
+        facts["vmem_bytes"] = limit(profile, "scoped_vmem_bytes", 16 << 20)
+        reads = [a.name for a in view.arguments if not a.output]
+        writes = [a.name for a in view.arguments if a.output]
+        facts["input_bytes"] = sum(self._bytes(name) for name in reads)
+        facts["output_bytes"] = sum(self._bytes(name) for name in writes)
+        return facts
+
+    def _bytes(self, tensor: str) -> int:
+        info = self.graph.tensors[tensor]
+        return math.prod(self.graph.shape(tensor, self.sizes)) * _ITEM_BYTES[info.dtype]
+
+    def templates(self, kernel: Kernel) -> tuple[Template, ...]:
+        """Templates that can render `kernel`. UnsupportedError when there are none."""
+        dtypes = {self.graph.tensors[t].dtype for t in (*kernel.reads(), *kernel.writes())}
+        arch = self.target.arch
+        found = templates_for(kernel, self.backend.dialect, arch, dtypes)
+        found = tuple(t for t in found if self.index_bits() in t.spec.index_bits)
+        tagged = tuple(t for t in found if t.spec.tags)
+        if not found:
+            raise UnsupportedError(
+                f"{self.target} has no template for the {kernel.kind} kernel {kernel.name!r} over "
+                f"{', '.join(sorted(dtypes))} with {self.index_bits()}-bit indices "
+                "(mkgen targets show lists what there is)"
+            )
+        return tagged or found
+
+    def candidates(self) -> Iterator[TemplateCandidate]:
+        """Every legal choice of templates and parameters."""
+        per_kernel = [list(self._choices(k)) for k in self.kernels]
+        for choice in itertools.product(*per_kernel):
+            yield self.candidate(tuple(t for t, _ in choice), [p for _, p in choice])
+
+    def _choices(self, kernel: Kernel) -> Iterator[tuple[Template, Parameters]]:
+        facts = self.facts(kernel)
+        count = 0
+        for template in self.templates(kernel):
+            for parameters in template.parameter_sets(facts):
+                count += 1
+                yield template, parameters
+        if not count:
+            raise UnsupportedError(
+                f"no parameters of {', '.join(t.name for t in self.templates(kernel))} are legal "
+                f"for {self.task.name} at {self.workload.name} on {self.target}: sizes or the "
+                f"limits of {self.profile.name} rule out all of them"
+            )
+
+    def candidate(
+        self, templates: tuple[Template, ...], parameters: list[Parameters]
+    ) -> TemplateCandidate:
+        """The candidate with one template and one parameter set per kernel."""
+        named: Parameters = {}
+        for kernel, own in zip(self.kernels, parameters, strict=True):
+            prefix = parameter_prefix(self.kernels, kernel)
+            named |= {f"{prefix}{k}": v for k, v in own.items()}
+        request = Request(
+            self.task, self.graph, self.kernels, templates, named, self.index_bits(),
+            self.target, self.precision,
+        )  # fmt: skip
+        return TemplateCandidate(self.task, self.backend, self.target, self.precision, request)
+
+
+_lowered: dict[str, Graph] = {}
+
+
+def lowered(task: Task) -> Graph:
+    """The task's nests, lowered once per process."""
+    if task.hash not in _lowered:
+        _lowered[task.hash] = lower_task(task)
+    return _lowered[task.hash]
+
+
+def limit(profile: HardwareProfile, fact: str, default: int) -> int:
+    """A limit of the device, or what every device of its kind has."""
+    return profile.integer(fact) if fact in profile.facts else default
+
+
+def scales(
+    task: Task, workload: Workload, inputs: Mapping[str, np.ndarray]
+) -> list[tuple[np.ndarray, float]]:
+    """Per output the rounding error bound of each element, in units of epsilon, and 1."""
+    from mkgen.ir.interpreter import run_with_error
+
+    graph = lowered(task)
+    done = run_with_error(graph, workload.sizes, inputs)
+    return [(error, 1.0) for _, error in done.values()]
+
+

@@ -1,0 +1,1 @@
+"""Choosing parameters: the static cost model and the search over it."""

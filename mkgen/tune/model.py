@@ -1,0 +1,128 @@
+"""The static cost model: roofline, occupancy from the artifact, waves. An estimate, never a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from mkgen.codegen.candidate import Generator, TemplateCandidate
+from mkgen.codegen.render import parameter_prefix
+from mkgen.expression import evaluate, parse
+from mkgen.profile import HardwareProfile
+from mkgen.program import Artifact, Program, Resources, Simt, TritonLaunch
+
+_LAUNCH_SECONDS = 4e-6
+_BUSY = 0.5
+"""Share of a unit's threads that must be resident to hide memory latency (Volkov 2016 finds
+between a quarter and three quarters, by instruction mix)."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a candidate should take, and why."""
+
+    seconds: float
+    bound: str
+    """memory or compute."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Device:
+    bandwidth: float
+    peak: float
+    units: int
+    threads: int
+    registers: int
+    shared: int
+
+
+def estimate(
+    generator: Generator,
+    candidate: TemplateCandidate,
+    program: Program,
+    artifact: Artifact | None = None,
+) -> Estimate:
+    """The estimate of a candidate at `program`'s sizes, sharper once it is compiled."""
+    device = _device(generator.profile)
+    total = 0.0
+    worst, worst_reason, worst_bound = -1.0, "", "memory"
+    request = candidate.request
+    for kernel, template, launch in zip(
+        request.kernels, request.templates, program.launches, strict=True
+    ):
+        prefix = parameter_prefix(request.kernels, kernel)
+        own = {
+            k.removeprefix(prefix): v
+            for k, v in request.parameters.items()
+            if k.startswith(prefix)
+        }
+        facts: dict[str, int | bool | str] = {**generator.facts(kernel), **own}
+        cost = template.spec.cost
+        moved = evaluate(parse(cost.bytes), facts)
+        operations = evaluate(parse(cost.operations), facts)
+        rate = max(1, evaluate(parse(cost.efficiency), facts)) / 100
+        resources = artifact.resources.get(launch.entry) if artifact else None
+        blocks, threads = _launch(launch.configuration)
+        busy, full, why = _occupancy(device, blocks, threads, resources)
+        memory = moved / (device.bandwidth * busy)
+        compute = operations / (device.peak * rate * min(1.0, busy * 2))
+        spill = 1.0 + 0.05 * ((resources.spilled_registers or 0) if resources else 0)
+        seconds = max(memory, compute) / full * spill
+        bound = "memory" if memory >= compute else "compute"
+        if seconds > worst:
+            worst, worst_bound = seconds, bound
+            worst_reason = (
+                f"{moved / 1e6:.0f} MB at {device.bandwidth / 1e12:.2f} TB/s, "
+                f"{operations / 1e9:.1f} Gop at {rate:.0%} of {device.peak / 1e12:.0f} Top/s, {why}"
+            )
+        total += seconds + _LAUNCH_SECONDS
+    return Estimate(total, worst_bound, f"{worst_bound}-bound: {worst_reason}")
+
+
+def _device(profile: HardwareProfile) -> _Device:
+    def number(default: float, *facts: str) -> float:
+        found = [profile.number(f) for f in facts if f in profile.facts]
+        return found[0] if found else default
+
+    return _Device(
+        bandwidth=profile.number("memory_bandwidth"),
+        peak=number(1e12, "peak_float32", "peak_bfloat16"),
+        units=int(number(1, "compute_units", "cores")),
+        threads=int(number(1, "threads_per_unit")),
+        registers=int(number(0, "registers_per_unit")),
+        shared=int(number(0, "shared_bytes_per_unit")),
+    )
+
+
+def _launch(configuration: object) -> tuple[int, int]:
+    """Blocks, and threads of one."""
+    if isinstance(configuration, Simt):
+        return math.prod(configuration.grid), math.prod(configuration.block)
+    if isinstance(configuration, TritonLaunch):
+        return math.prod(configuration.grid), configuration.warps * 32
+    return 1, 1
+
+
+def _occupancy(
+    device: _Device, blocks: int, threads: int, resources: Resources | None
+) -> tuple[float, float, str]:
+    """How well latency is hidden (0-1), how full the last wave is (0-1), and why."""
+    if device.threads <= 1 or threads <= 1:
+        return 1.0, 1.0, "one core at a time"
+    limits = {"threads": device.threads // threads}
+    if resources and resources.registers and device.registers:
+        used = (resources.registers + (resources.accumulator_registers or 0)) * threads
+        limits["registers"] = max(1, device.registers // used)
+    if resources and resources.shared_bytes and device.shared:
+        limits["shared memory"] = max(1, device.shared // resources.shared_bytes)
+    what = min(limits, key=lambda k: limits[k])
+    resident = max(1, limits[what])
+    share = resident * threads / device.threads
+    waves = blocks / (resident * device.units)
+    full = waves / math.ceil(waves)
+    return (
+        min(1.0, share / _BUSY),
+        max(0.05, full),
+        f"occupancy {share:.0%} by {what}, {waves:.1f} waves",
+    )

@@ -61,9 +61,8 @@ class SyclBackend(Backend):
         return toolchain.probe()
 
     def environment(self, role: Role) -> dict[str, str]:
-        """The CPU device: alone in a worker that has no business with a GPU."""
-        alone = {} if role == "device" else {"ONEAPI_DEVICE_SELECTOR": "opencl:cpu"}
-        return {**toolchain.cpu_environment(), **alone}
+        """Where the CPU device is, in every role; executors choose among the devices they see."""
+        return toolchain.cpu_environment()
 
     def compiler_identity(self) -> str:
         """Version and hash of libsycl-jit and of ocloc, where there is one."""

@@ -76,7 +76,9 @@ def _zig() -> Compiler | None:
     title = f"{_version(command)} in ziglang {importlib.metadata.version('ziglang')}"
     # Zig's own driver would first build compiler-rt (half a minute, once a machine); the linker
     # alone needs none of it.
-    return Compiler(command, binary, title, (sys.executable, "-m", "ziglang", "ld.lld", "-shared"), "_")
+    return Compiler(
+        command, binary, title, (sys.executable, "-m", "ziglang", "ld.lld", "-shared"), "_"
+    )
 
 
 def _on_path(name: str) -> Compiler | None:
@@ -138,7 +140,9 @@ def host_text(source: Source) -> str:
 @lru_cache(maxsize=1)
 def _headers() -> str:
     files = sorted(p for p in INCLUDE.rglob("*") if p.is_file())
-    return content_hash(*(part for p in files for part in (str(p.relative_to(INCLUDE)), p.read_bytes())))
+    return content_hash(
+        *(part for p in files for part in (str(p.relative_to(INCLUDE)), p.read_bytes()))
+    )
 
 
 def defines(language: Language, lanes: int, shared_limit: int) -> tuple[str, ...]:
@@ -157,7 +161,14 @@ def build(source: Source, launcher: str, options: tuple[str, ...]) -> Path:
     text = host_text(source)
     flags = (*FLAGS, *machine_flags(compiler), *options)
     key = content_hash(
-        text, source.name, entry, _headers(), binary_hash(compiler.binary), compiler.title, *flags, *compiler.link[2:]
+        text,
+        source.name,
+        entry,
+        _headers(),
+        binary_hash(compiler.binary),
+        compiler.title,
+        *flags,
+        *compiler.link[2:],
     )
     home = cache_root() / "simt" / key[:2]
     final = home / key

@@ -117,17 +117,22 @@ class SimtHostExecutor(Executor):
         if reason := self.accepts(program):
             raise ExecutionError(reason)
         options = defines(self.language, self.lanes(program), self.shared_limit(program))
-        return SimtProgram(program, build(program.sources[-1], program.launcher, options), self.seed)
+        return SimtProgram(
+            program, build(program.sources[-1], program.launcher, options), self.seed
+        )
 
 
 class SimtProgram(Loaded):
     """A text built for this CPU, in this process: a fault in it can end the process."""
 
     def __init__(self, program: Program, library: Path, seed: int) -> None:
+        """Loads `library`, the built text of `program`. ExecutionError when it cannot be."""
         self._program = program
         self._seed = seed
         # The kernel's object names no libraries; libm is not in every Python's global scope.
-        ctypes.CDLL("libm.so.6" if platform.libc_ver()[0] == "glibc" else None, mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(
+            "libm.so.6" if platform.libc_ver()[0] == "glibc" else None, mode=ctypes.RTLD_GLOBAL
+        )
         try:
             self._library: ctypes.CDLL | None = ctypes.CDLL(str(library))
         except OSError as error:

@@ -13,9 +13,7 @@ from mkgen.program import Buffer, BufferRole, Program
 GUARD = 4096
 """Bytes on each side of a buffer."""
 
-GIVEN = frozenset(
-    {BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.STATE, BufferRole.CONSTANT}
-)
+GIVEN = frozenset({BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.STATE, BufferRole.CONSTANT})
 READ_ONLY = frozenset({BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.CONSTANT})
 RETURNED = frozenset({BufferRole.OUTPUT, BufferRole.STATE})
 
@@ -35,7 +33,8 @@ def numpy_dtype(name: str) -> np.dtype:
     if name == "bfloat16":
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
+        bfloat16: np.dtype = np.dtype(ml_dtypes.bfloat16)
+        return bfloat16
     return np.dtype(name)
 
 
@@ -57,6 +56,7 @@ class Block:
     """The storage of one buffer, between two guard zones."""
 
     def __init__(self, buffer: Buffer) -> None:
+        """Storage for `buffer`, its contents undefined."""
         self.buffer = buffer
         self.dtype = numpy_dtype(buffer.dtype)
         size = _span(buffer) * self.dtype.itemsize
@@ -66,7 +66,10 @@ class Block:
         # An odd multiple: a kernel that assumes more alignment than the buffer promises faults.
         start = GUARD + (align - base % (2 * align)) % (2 * align)
         self._bytes = self._raw[start : start + size]
-        self._guards = (self._raw[start - GUARD : start], self._raw[start + size : start + size + GUARD])
+        self._guards = (
+            self._raw[start - GUARD : start],
+            self._raw[start + size : start + size + GUARD],
+        )
         word, width = _GUARD_WORDS.get(buffer.dtype, (_GUARD_BYTE, 1))
         self._pattern = np.frombuffer(word.to_bytes(width, "little") * (GUARD // width), np.uint8)
         for guard in self._guards:
@@ -103,10 +106,12 @@ class Block:
                 first = GUARD - int(wrong[-1]) if where == "before" else int(wrong[0])
                 raise ExecutionError(
                     f"out-of-bounds write: {wrong.size} bytes {where} buffer {name!r} were "
-                    f"overwritten, the nearest {first} bytes {where} its {'start' if where == 'before' else 'end'}"
+                    f"overwritten, the nearest {first} bytes from it"
                 )
         if self._before is not None and self._bytes.tobytes() != self._before:
-            raise ExecutionError(f"the kernel changed buffer {name!r}, whose role is {self.buffer.role.value}")
+            raise ExecutionError(
+                f"the kernel changed buffer {name!r}, whose role is {self.buffer.role.value}"
+            )
 
     def result(self) -> np.ndarray:
         """A contiguous copy; ExecutionError when a bool is neither 0 nor 1."""
@@ -114,8 +119,8 @@ class Block:
             wrong = int(np.count_nonzero(self.array.view(np.uint8) > 1))
             if wrong:
                 raise ExecutionError(
-                    f"{wrong} elements of the bool buffer {self.buffer.name!r} are neither 0 nor 1: "
-                    "never written, or written with another type"
+                    f"{wrong} elements of the bool buffer {self.buffer.name!r} are neither 0 nor "
+                    "1: never written, or written with another type"
                 )
         return np.array(self.array, order="C", copy=True)
 
@@ -124,6 +129,7 @@ class Memory:
     """Every buffer of a program, ready for one run."""
 
     def __init__(self, program: Program, inputs: Arrays) -> None:
+        """Storage for `program`: filled from `inputs` and initial values, else poisoned."""
         self._program = program
         self._blocks: dict[str, Block] = {}
         for buffer in program.buffers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -79,6 +80,9 @@ class FakeLoaded(Loaded):
             case "abort":
                 print("the fake kernel aborts", file=sys.stderr, flush=True)
                 os.abort()
+            case "hang-with-child":
+                subprocess.Popen(["sleep", "1000"])
+                time.sleep(1000)
             case "hang":
                 time.sleep(1000)
             case "exit":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -26,7 +27,7 @@ with Workers() as workers:
     thread.join()
     with workers.lease(FakeBackend(), "emulate") as lease:
         print(lease._process.group, workers._guard.pid, workers.directory, flush=True)
-        program = FakeCandidate("hang").program
+        program = FakeCandidate("hang-with-child").program
         from evaluate_support import TASK
         from mkgen.evaluate.jobs import Runner
         from mkgen.evaluate.inputs import draw
@@ -49,21 +50,26 @@ def test_kill_9_of_the_parent_leaves_no_worker(tmp_path):
         [sys.executable, "-c", textwrap.dedent(PARENT)], stdout=subprocess.PIPE, env=environment
     ) as parent:
         worker, guard, directory = parent.stdout.readline().split()
-        time.sleep(0.5)
-        assert _alive(int(worker))
+        deadline = time.monotonic() + 20
+        while len(_group(int(worker))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(_group(int(worker))) == 2, "the worker and what it started"
         os.kill(parent.pid, signal.SIGKILL)
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        left = [p for p in (int(worker), int(guard)) if _alive(p)]
+        left = _group(int(worker)) + _group(int(guard))
         if not left and not Path(os.fsdecode(directory)).exists():
             return
         time.sleep(0.05)
     raise AssertionError(f"left: {left}, {directory!r}")
 
 
-def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
+def _group(group: int) -> list[str]:
+    """The living processes of a process group."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            state, _, of = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(of) == group and state != "Z":
+                found.append(stat.parent.name)
+    return found

@@ -7,6 +7,7 @@ import re
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from evaluate_support import PROFILE, TASK, FakeBackend, FakeCandidate, install, make_settings
 
@@ -14,6 +15,7 @@ from mkgen.codegen.backend import Arch
 from mkgen.codegen.registry import backend_named, backends, broken_backends
 from mkgen.errors import UserError
 from mkgen.evaluate.cache import CompileCache, compile_key
+from mkgen.evaluate.oracle import Judge
 from mkgen.evaluate.outcome import exit_code
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.process import WorkerFailure
@@ -21,6 +23,7 @@ from mkgen.evaluate.protocol import evaluate
 from mkgen.evaluate.wording import describe, headline
 from mkgen.record import EvidenceKind, Status
 from mkgen.target import Target
+from mkgen.task import Tensor
 
 
 @pytest.fixture(scope="module")
@@ -162,11 +165,17 @@ def test_an_untrusted_candidates_worker_is_not_used_again(workers):
     with workers.lease(FakeBackend(), "emulate") as lease:
         lease.call("limit", 20, address_space=None)
         before = lease._process.group
+    with workers.lease(FakeBackend(), "compile") as lease:
+        lease.call("limit", 20, address_space=None)
+        compiler = lease._process.group
     record = evaluate(FakeCandidate(origin="model"), workers, make_settings())
     assert record.status is Status.PASS
     with workers.lease(FakeBackend(), "emulate") as lease:
         lease.call("limit", 20, address_space=None)
         assert lease._process.group != before
+    with workers.lease(FakeBackend(), "compile") as lease:
+        lease.call("limit", 20, address_space=None)
+        assert lease._process.group != compiler
 
 
 def test_workers_get_no_secrets(workers):
@@ -192,6 +201,27 @@ def test_bad_task_is_a_record(workers):
     assert record.status is Status.BAD_TASK
     assert "a copy of the input x passes" in record.reason
     assert exit_code([record]) == 2
+
+
+def test_an_ill_conditioned_task_is_never_a_pass(workers):
+    judge = Judge(lambda t, w, i: [(np.full(1, 1e-12), 1.0)])
+
+    def third(x):
+        return x / 3
+
+    task = TASK.model_copy(update={"reference": third, "source": "third"})
+    record = evaluate(FakeCandidate(task=task), workers, make_settings(judge=judge))
+    assert record.status is Status.ILL_CONDITIONED
+    assert record.has(EvidenceKind.COMPILED)
+    assert exit_code([record]) == 1
+
+
+def test_a_program_that_does_not_fit_the_task_is_wrong(workers):
+    wide = {"x": Tensor("N", dtype="float64")}
+    task = TASK.model_copy(update={"inputs": wide, "source": "wide"})
+    record = evaluate(FakeCandidate(task=task), workers, make_settings())
+    assert record.status is Status.WRONG_OUTPUT
+    assert "takes 'x' as float32 (33,)" in record.reason
 
 
 def test_a_failing_reference_is_a_bad_task(workers):

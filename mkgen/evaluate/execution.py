@@ -37,6 +37,11 @@ class Stop(Exception):  # noqa: N818  the end of one candidate, not an error of 
         self.reason = reason
 
 
+def is_trusted(candidate: Candidate) -> bool:
+    """Whether the text is ours: workers go on after a template's, not after a stranger's."""
+    return candidate.origin == "template"
+
+
 @dataclass(frozen=True)
 class Programs:
     """One text at every size."""
@@ -96,7 +101,7 @@ class Execution:
                     for workload, program in work:
                         self._workload(lease, workload, program, artifacts[workload.name])
                 finally:
-                    if self.candidate.origin != "template":
+                    if not is_trusted(self.candidate):
                         # what strange code left behind must not meet the next candidate
                         lease.discard()
         except _Declined as declined:
@@ -122,15 +127,25 @@ class Execution:
     ) -> Mapping[str, Artifact | None]:
         if not self.executor.needs_artifact:
             return {workload.name: None for workload, _ in work}
-        settings, backend = self.settings, self.candidate.backend
-        return {
-            workload.name: artifact
-            if program is bench
-            else compile_program(
-                self.workers, backend, program, settings.cache, settings.compile_timeout
+        made: dict[str, Artifact | None] = {}
+        for workload, program in work:
+            made[workload.name] = artifact if program is bench else self._compile(workload, program)
+        return made
+
+    def _compile(self, workload: Workload, program: Program) -> Artifact:
+        settings = self.settings
+        try:
+            return compile_program(
+                self.workers,
+                self.candidate.backend,
+                program,
+                settings.cache,
+                settings.compile_timeout,
+                trusted=is_trusted(self.candidate),
             )
-            for workload, program in work
-        }
+        except WorkerFailure as failure:
+            text = f"{workload.name}, compiled for {self.executor.name}: {failure.message}"
+            raise Stop(failure.status, text) from failure
 
     def _workload(
         self, lease: Lease, workload: Workload, program: Program, artifact: Artifact | None

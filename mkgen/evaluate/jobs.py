@@ -32,9 +32,19 @@ class Description:
 
 
 def compile_program(
-    workers: Workers, backend: Backend, program: Program, cache: CompileCache | None, timeout: float
+    workers: Workers,
+    backend: Backend,
+    program: Program,
+    cache: CompileCache | None,
+    timeout: float,
+    *,
+    trusted: bool = True,
 ) -> Artifact:
-    """`program` compiled in a worker, or the same from the cache. WorkerFailure."""
+    """`program` compiled in a worker, or the same from the cache. WorkerFailure.
+
+    To compile Triton or Pallas is to import the text: a text that is not `trusted` leaves no
+    worker behind.
+    """
     # Asked before a worker is leased: two threads would wait for each other otherwise.
     identity = workers.remember(
         ("identity", backend.name), lambda: compiler_identity(workers, backend)
@@ -45,9 +55,16 @@ def compile_program(
         return kept
     directory = workers.new_directory("compile-")
     with workers.lease(backend, "compile") as lease:
-        result = lease.call(
-            "compile", timeout, program=program.model_dump(mode="json"), directory=str(directory)
-        )
+        try:
+            result = lease.call(
+                "compile",
+                timeout,
+                program=program.model_dump(mode="json"),
+                directory=str(directory),
+            )
+        finally:
+            if not trusted:
+                lease.discard()
     try:
         artifact = Artifact.model_validate(result)
         sha = file_sha(Path(artifact.path))

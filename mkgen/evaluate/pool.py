@@ -68,7 +68,12 @@ class Lease:
         self._process = self._pool.spawn(self.backend.name, self.role, environment, self._scratch)
         limit = self._pool.address_space.get(self.role)
         # the first job imports the plug-in, so that a broken one fails here and with its reason
-        self._process.call({"job": "limit", "address_space": limit}, self._pool.start_timeout, None)
+        job = {"job": "limit", "address_space": limit}
+        try:
+            self._process.call(job, self._pool.start_timeout, None)
+        except WorkerFailure:
+            self.discard()
+            raise
         return self._process
 
 

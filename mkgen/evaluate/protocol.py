@@ -17,7 +17,7 @@ from mkgen.codegen.backend import Backend, Executor
 from mkgen.errors import MissingError, UserError
 from mkgen.evaluate.cache import CompileCache
 from mkgen.evaluate.compare import worst
-from mkgen.evaluate.execution import Execution, Programs, Stop
+from mkgen.evaluate.execution import Execution, Programs, Stop, is_trusted
 from mkgen.evaluate.jobs import compile_program
 from mkgen.evaluate.limits import TargetLimits, artifact_excess, launch_excess, target_limits
 from mkgen.evaluate.oracle import Judge
@@ -180,7 +180,12 @@ class _Evaluation:
         settings, backend = self.settings, self.candidate.backend
         try:
             artifact = compile_program(
-                self.workers, backend, program, settings.cache, settings.compile_timeout
+                self.workers,
+                backend,
+                program,
+                settings.cache,
+                settings.compile_timeout,
+                trusted=is_trusted(self.candidate),
             )
         except WorkerFailure as failure:
             # the compiler's log is what a person, or a model, needs to mend the program

@@ -73,5 +73,7 @@ class CudaBackend(Backend):
 
         from mkgen_cuda.device import CudaDeviceExecutor
 
-        lanes = {name: arch.sub_group for name, arch in self.archs.items()}
+        def lanes(program: Program) -> int:
+            return self.archs[program.target.arch].sub_group
+
         return (SimtHostExecutor("cuda", lanes), CudaDeviceExecutor())

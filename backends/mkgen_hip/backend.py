@@ -95,7 +95,9 @@ class HipBackend(Backend):
         from mkgen_hip.proxy import HipProxyExecutor
         from mkgen_hip.runtime import HipDeviceExecutor
 
-        lanes = {name: arch.sub_group for name, arch in self.archs.items()}
+        def lanes(program: Program) -> int:
+            return self.archs[program.target.arch].sub_group
+
         return (SimtHostExecutor("hip", lanes), HipDeviceExecutor(), HipProxyExecutor())
 
 

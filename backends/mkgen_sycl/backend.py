@@ -16,13 +16,13 @@ from mkgen.program import Artifact, PrecisionClass, Program, Resources
 from mkgen_simt import ocloc
 from mkgen_sycl import spirv, toolchain
 from mkgen_sycl.executors import (
-from mkgen_sycl.printer import SyclPrinter
     DRIVER_FLAGS,
     DpctlCpu,
     DpctlEmulator,
     DpctlGpu,
     kernel_symbol,
 )
+from mkgen_sycl.printer import SyclPrinter
 
 
 class SyclBackend(Backend):

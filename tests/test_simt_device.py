@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from math import erf
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
 
+from mkgen.errors import ExecutionError
 from simt_programs import buffer, load
 
 TEXT = """
@@ -103,3 +105,41 @@ def test_functions_vectors_templates_and_headers(schedule: str) -> None:
     np.testing.assert_allclose(result["z"], _expected(x), rtol=2e-6, atol=2e-6)
     names = [launch[0] for launch in loaded.launches()]
     assert names == ["scale_kernel<float,10>", "functions_kernel"]
+
+
+HIP = """
+#include <hip/hip_runtime.h>
+template <class T>
+__device__ T first_of_block(T v) {
+  __shared__ T kept;
+  if (threadIdx.x == 0 && v > 0) kept = v;
+  __syncthreads();
+  return kept;
+}
+__global__ void k(const float* x, float* y) {
+  const int t = threadIdx.x;
+  y[t] = first_of_block(x[t]);
+  if (t < 16) y[t] = __shfl_xor(x[t], t < 8 ? 1 : 16);  // lanes 16 and up do not take part
+}
+extern "C" hipError_t run(const float* x, float* y, hipStream_t stream) {
+  hipLaunchKernelGGL(HIP_KERNEL_NAME(k), dim3(1), dim3(64), 0, stream, x, y);
+  return hipGetLastError();
+}
+"""
+
+
+def test_undefined_values_of_hip_are_nan() -> None:
+    x = np.arange(64, dtype=np.float32)  # x[0] is 0: the shared variable is never written
+    loaded = load("hip", HIP, "run", (buffer("x", x, "input"), buffer("y", x, "output")), 64)
+    y = loaded.run({"x": x})["y"]
+    assert y[:8].tolist() == [1, 0, 3, 2, 5, 4, 7, 6]
+    assert np.isnan(y[8:]).all()
+
+
+def test_a_cache_that_cannot_be_written_names_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MKGEN_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ExecutionError, match="set MKGEN_CACHE"):
+        load("hip", HIP, "run", ())

@@ -174,8 +174,11 @@ def build(source: Source, launcher: str, options: tuple[str, ...]) -> Path:
     final = home / key
     if _intact(final):
         return final / LIBRARY
-    home.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f"{key[:16]}-", dir=home))
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f"{key[:16]}-", dir=home))
+    except OSError as error:
+        raise _unwritable(home, error) from error
     try:
         (scratch / source.name).write_text(text)
         (scratch / "entry.cpp").write_text(entry)
@@ -204,10 +207,14 @@ def _publish(scratch: Path, final: Path) -> None:
         scratch.rename(final)
     except OSError as error:
         if not _intact(final):
-            raise ExecutionError(
-                f"cannot write the build cache {final.parent}: {error}; set MKGEN_CACHE to a "
-                "directory that can be written"
-            ) from error
+            raise _unwritable(final.parent, error) from error
+
+
+def _unwritable(directory: Path, error: OSError) -> ExecutionError:
+    return ExecutionError(
+        f"cannot write the build cache {directory}: {error.strerror}; set MKGEN_CACHE to a "
+        "directory that can be written"
+    )
 
 
 def _compile(compiler: Compiler, flags: tuple[str, ...], source: Source, scratch: Path) -> None:
@@ -215,11 +222,16 @@ def _compile(compiler: Compiler, flags: tuple[str, ...], source: Source, scratch
         [*compiler.command, *flags, f"-I{INCLUDE}", "-c", "entry.cpp", "-o", "entry.o"],
         [*compiler.link, "-o", LIBRARY, "entry.o"],
     )
+    # Zig keeps every object it ever made: a cache of its own, dropped with the build's leftovers.
+    zig = scratch / "zig"
+    env = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(zig), "ZIG_LOCAL_CACHE_DIR": str(zig)}
     for command in steps:
-        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=scratch, env=env, capture_output=True, text=True)
         if done.returncode != 0:
             log = (done.stderr + done.stdout).replace(f"{INCLUDE}/", "")
             first = next((line for line in log.splitlines() if "error" in line), log[:200])
             raise CompileError(
                 f"{compiler.title} refused {source.name} as host C++: {first.strip()}", log
             )
+    shutil.rmtree(zig, ignore_errors=True)
+    (scratch / "entry.o").unlink()

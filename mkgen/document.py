@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Document(BaseModel):
-    """A frozen model: unknown fields are refused and attribute docstrings become its JSON Schema."""
+    """A frozen model: unknown fields are refused, attribute docstrings become its schema."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     def canonical_json(self) -> str:
-        """The document as JSON with sorted keys and no white space: equal documents, equal bytes."""
+        """The document as JSON with sorted keys, no white space: equal documents, equal bytes."""
         return canonical_json(self.model_dump(mode="json"))
 
 

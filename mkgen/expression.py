@@ -177,7 +177,9 @@ def _convert(node: ast.expr, text: str, depth: int) -> Expression:
             return Call("not", (_convert(operand, text, deeper),))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _AST_OPERATORS:
             return binary(
-                _AST_OPERATORS[type(op)], _convert(left, text, deeper), _convert(right, text, deeper)
+                _AST_OPERATORS[type(op)],
+                _convert(left, text, deeper),
+                _convert(right, text, deeper),
             )
         case ast.BoolOp(op=op, values=values):
             word = "and" if isinstance(op, ast.And) else "or"
@@ -185,7 +187,9 @@ def _convert(node: ast.expr, text: str, depth: int) -> Expression:
             return reduce(lambda a, b: Binary(word, a, b), parts)
         case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _AST_OPERATORS:
             return Binary(
-                _AST_OPERATORS[type(op)], _convert(left, text, deeper), _convert(right, text, deeper)
+                _AST_OPERATORS[type(op)],
+                _convert(left, text, deeper),
+                _convert(right, text, deeper),
             )
         case ast.IfExp(test=test, body=body, orelse=orelse):
             return Call("select", tuple(_convert(n, text, deeper) for n in (test, body, orelse)))
@@ -287,8 +291,9 @@ def _print(node: Expression, outer: int, spelling: Spelling, call: CallPrinter) 
     if isinstance(node, Binary):
         own = _PRECEDENCE[node.op]
         # a / b % c reads like a puzzle: nested division, remainder and product get parentheses
-        mixed = own == 6 and isinstance(node.left, Binary) and (node.op, node.left.op) != ("*", "*")
-        left = inner(node.left, 7 if mixed and _PRECEDENCE[node.left.op] == 6 else own)
+        inside = node.left.op if isinstance(node.left, Binary) else ""
+        mixed = own == 6 and inside != "" and (node.op, inside) != ("*", "*")
+        left = inner(node.left, 7 if mixed and _PRECEDENCE[inside] == 6 else own)
         if node.op in "+*" and isinstance(node.right, Binary) and node.right.op == node.op:
             right = inner(node.right, own)  # associative: no parentheses needed
         else:
@@ -313,9 +318,7 @@ def _c_call(node: Call, inner: Callable[[Expression, int], str]) -> str:
         return f"({inner(args[0], 5)} + {inner(args[1], 6)} - 1) / {inner(args[1], 7)}"
     if node.function in ("min", "max"):
         sign = "<" if node.function == "min" else ">"
-        return reduce(
-            lambda a, b: f"({a} {sign} {b} ? {a} : {b})", (inner(a, 5) for a in args)
-        )
+        return reduce(lambda a, b: f"({a} {sign} {b} ? {a} : {b})", (inner(a, 5) for a in args))
     if node.function == "select":
         return f"({inner(args[0], 3)} ? {inner(args[1], 3)} : {inner(args[2], 3)})"
     if node.function == "not":

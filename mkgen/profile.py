@@ -20,7 +20,8 @@ REQUIRED_FACTS = {
         "shared_bytes_per_unit", "memory_bytes", "memory_bandwidth", "last_level_cache_bytes",
         "clock_hz", "peak_float32",
     ),
-    "tpu": ("cores", "vmem_bytes", "memory_bytes", "memory_bandwidth", "matrix_unit_side", "peak_bfloat16"),
+    "tpu": ("cores", "vmem_bytes", "memory_bytes", "memory_bandwidth", "matrix_unit_side",
+            "peak_bfloat16"),
     "cpu": ("cores", "memory_bandwidth", "last_level_cache_bytes", "clock_hz", "peak_float32",
             "threads_per_block", "shared_bytes_per_block"),
 }  # fmt: skip
@@ -62,11 +63,13 @@ class HardwareProfile(Document):
             raise ValueError(f"a {self.kind} profile must state {', '.join(missing)}")
         for name, fact in self.facts.items():
             if fact.source not in self.sources:
-                raise ValueError(f"fact {name!r} names the source {fact.source!r}, which is not under [sources]")
+                raise ValueError(
+                    f"fact {name!r} names the source {fact.source!r}, which is not under [sources]"
+                )
         return self
 
     def number(self, fact: str) -> float:
-        """The value of `fact` as one number; the largest of a list. KeyError when it is not stated."""
+        """The value of `fact` as one number; the largest of a list. KeyError when not stated."""
         value = self.facts[fact].value
         return float(max(value)) if isinstance(value, tuple) else float(value)
 
@@ -78,11 +81,11 @@ class HardwareProfile(Document):
 def load_profile(path: Path) -> HardwareProfile:
     """The profile in the TOML file `path`. UserError names the file and what is wrong in it."""
     try:
-        data: dict[str, Any] = tomllib.loads(path.read_text())
+        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         return HardwareProfile.model_validate(data)
     except OSError as error:
         raise UserError(f"hardware profile {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
         raise UserError(f"hardware profile {path}: {error}") from error
 
 

@@ -73,7 +73,7 @@ class Buffer(Document):
     alias: str | None = None
     """The buffer whose storage this one shares."""
     initial: float | None = None
-    """The value every element has before the first step; None means undefined (poisoned in tests)."""
+    """The value of every element before the first step; None: undefined (poisoned in tests)."""
 
 
 class Simt(Document):
@@ -192,9 +192,7 @@ class Program(Document):
     @property
     def text_sha(self) -> str:
         """Hash of the text without head comment and size values: one text, many sizes."""
-        return content_hash(
-            *(part for s in self.sources for part in (s.name, s.preamble, s.body))
-        )
+        return content_hash(*(part for s in self.sources for part in (s.name, s.preamble, s.body)))
 
     @property
     def launches(self) -> tuple[Launch, ...]:
@@ -261,5 +259,5 @@ class Artifact(Document):
     isa_path: str | None = None
     """Readable assembly or IR, when the compiler gives one."""
     checked: str
-    """How the file was seen to hold this arch's code: `ELF e_flags EF_AMDGPU_MACH 0x4c (gfx942)`."""
+    """How the file was seen to hold this arch's code: `e_flags EF_AMDGPU_MACH 0x4c (gfx942)`."""
     seconds: float

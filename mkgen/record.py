@@ -1,4 +1,4 @@
-"""Records: what was tried, what was seen, by whom; append-only, the only truth about a candidate."""
+"""Records: what was tried, what was seen, by whom; the only truth about a candidate."""
 
 from __future__ import annotations
 
@@ -124,7 +124,9 @@ class Record(Document):
     @model_validator(mode="after")
     def _pass_needs_evidence(self) -> Record:
         if self.status is Status.PASS and (not self.evidence or self.error is None):
-            raise ValueError("a pass needs evidence and an error figure; absent evidence is a failure")
+            raise ValueError(
+                "a pass needs evidence and an error figure; absent evidence is a failure"
+            )
         return self
 
     def has(self, kind: EvidenceKind) -> bool:

@@ -1,4 +1,4 @@
-"""Where templates, tasks and hardware profiles lie: the installed place first, then the repository."""
+"""Where templates, tasks and hardware profiles lie: installed, or in the repository."""
 
 from __future__ import annotations
 

@@ -8,7 +8,9 @@ from pydantic import model_serializer, model_validator
 
 from mkgen.document import Document
 
-_PATTERN = re.compile(r"(?P<backend>[a-z][a-z0-9_]*):(?P<arch>[a-z0-9_-]+)(@(?P<device>[a-z0-9_-]+))?")
+_PATTERN = re.compile(
+    r"(?P<backend>[a-z][a-z0-9_]*):(?P<arch>[a-z0-9_-]+)(@(?P<device>[a-z0-9_-]+))?"
+)
 
 
 class Target(Document):

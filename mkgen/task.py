@@ -1,4 +1,4 @@
-"""Tasks: what to compute, on which shapes; a PyTorch reference and one `Task(...)` in a Python file."""
+"""Tasks: a PyTorch reference and one `Task(...)`, in a Python file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ class Tensor(Document):
     """Factor of normal and uniform values."""
 
     def __init__(self, shape: str, dtype: Dtype = "float32", **settings: Any) -> None:
-        super().__init__(shape=shape, dtype=dtype, **settings)
+        values: dict[str, Any] = {"shape": shape, "dtype": dtype, **settings}
+        super().__init__(**values)
 
     def dimensions(self) -> tuple[str, ...]:
         """The dimensions as written: `("N", "C", "2 * H")`; empty for a scalar."""
@@ -103,7 +104,10 @@ class Task(Document):
         """bench, check1…, heldout1…."""
         return (
             Workload(name="bench", role="bench", sizes=self.bench),
-            *(Workload(name=f"check{i}", role="check", sizes=s) for i, s in enumerate(self.check, 1)),
+            *(
+                Workload(name=f"check{i}", role="check", sizes=s)
+                for i, s in enumerate(self.check, 1)
+            ),
             *(
                 Workload(name=f"heldout{i}", role="heldout", sizes=s)
                 for i, s in enumerate(self.heldout, 1)
@@ -128,6 +132,7 @@ class Task(Document):
         """The callable to run for `sizes`; a module class is constructed under a fixed seed."""
         if not inspect.isclass(self.reference):
             return self.reference
+        made: Callable[..., Any]
         import torch
 
         arguments = {
@@ -136,7 +141,7 @@ class Task(Document):
         }
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            made: Callable[..., Any] = self.reference(**arguments)
+            made = self.reference(**arguments)
         return made
 
     def dimension_names(self) -> dict[str, tuple[str | None, ...]]:
@@ -154,7 +159,7 @@ def task_files() -> dict[str, Path]:
 
 
 def find_task(name: str) -> Task:
-    """The task called `name`, or the one in `file.py` or `file.py::task_name`. UserError if none."""
+    """The task called `name`, or in `file.py` or `file.py::task_name`. UserError if none."""
     path_text, _, wanted = name.partition("::")
     if path_text.endswith(".py"):
         return load_task(Path(path_text), wanted or None)
@@ -195,7 +200,9 @@ def _import(path: Path, module_name: str) -> None:
         if isinstance(error, KeyboardInterrupt):
             raise
         if isinstance(error, ValidationError):
-            details = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            details = "; ".join(
+                f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()
+            )
             raise UserError(f"task file {path}: {details}") from error
         if isinstance(error, SyntaxError):
             raise UserError(f"task file {path}, line {error.lineno}: {error.msg}") from error

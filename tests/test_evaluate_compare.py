@@ -265,9 +265,7 @@ def test_draws_are_reproducible_independent_and_typed():
     other = draw(task, workload, 2)
     assert all(one[n].tobytes() != other[n].tobytes() for n in one)
     assert one["a"].tobytes() != one["b"].tobytes()
-    assert {n: a.dtype.name for n, a in one.items()} == {
-        n: t.dtype for n, t in task.inputs.items()
-    }
+    assert {n: a.dtype.name for n, a in one.items()} == {n: t.dtype for n, t in task.inputs.items()}
     assert one["s"].shape == ()
     assert 2 <= one["u"].min() < one["u"].max() < 4
     assert 1000 < one["i"].max() < 2000

@@ -278,8 +278,10 @@ def test_an_unstartable_worker_says_why(plugin):
     class Nameless(FakeBackend):
         name = "broken"
 
-    with Workers() as workers, workers.lease(Nameless(), "emulate") as lease, pytest.raises(
-        WorkerFailure, match="driver too old"
+    with (
+        Workers() as workers,
+        workers.lease(Nameless(), "emulate") as lease,
+        pytest.raises(WorkerFailure, match="driver too old"),
     ):
         lease.call("limit", 20, address_space=None)
 

@@ -1,4 +1,3 @@
-# ruff: noqa: D103 (a test's name says what it shows)
 """The OpenCL toolchain: driver builds and ocloc, verified, and run on a CPU device."""
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a worker of role `device` has: it sees what both others see."""
     for key, value in BACKEND.environment("device").items():
         monkeypatch.setenv(key, value)
-    yield
 
 
 def emulator() -> Executor:

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mkgen_pallas import PallasBackend
-from mkgen_pallas.archs import check_program, find_arch, read_stamp
 
 from mkgen.errors import MissingError, WrongArchError
 from mkgen.program import (
@@ -27,6 +25,8 @@ from mkgen.program import (
     Variant,
 )
 from mkgen.target import Target
+from mkgen_pallas import PallasBackend
+from mkgen_pallas.archs import check_program, find_arch, read_stamp
 
 ROOT = Path(__file__).parent.parent
 NOTES = ROOT / "docs" / "notes" / "pallas"

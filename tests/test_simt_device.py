@@ -8,9 +8,9 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+from simt_programs import buffer, load
 
 from mkgen.errors import ExecutionError
-from simt_programs import buffer, load
 
 TEXT = """
 #include <cuda_runtime.h>

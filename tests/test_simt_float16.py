@@ -7,9 +7,9 @@ from fractions import Fraction
 import ml_dtypes
 import numpy as np
 import pytest
+from simt_programs import buffer, load
 
 from mkgen_simt import build as simt_build
-from simt_programs import buffer, load
 
 RNG = np.random.default_rng(8)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simt_programs import buffer, load
 
 from mkgen.errors import CompileError, ExecutionError
 from mkgen.program import Buffer
 from mkgen_simt import build as simt_build
 from mkgen_simt.host import SimtHostExecutor
-from simt_programs import buffer, load
 
 ORDERS = SimtHostExecutor.schedules
 RNG = np.random.default_rng(7)

@@ -1,4 +1,3 @@
-# ruff: noqa: D103 (a test's name says what it shows)
 """The SYCL toolchain: compile to SPIR-V, verify it, run it on the CPU device."""
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a worker of role `emulate` has."""
     for key, value in BACKEND.environment("emulate").items():
         monkeypatch.setenv(key, value)
-    yield
 
 
 def load(program: Program, directory: Path) -> Loaded:

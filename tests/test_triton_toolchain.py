@@ -10,9 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mkgen_triton import TritonBackend
-from mkgen_triton.archs import check_binary, find_arch
-from mkgen_triton.resources import from_ptxas
 
 from mkgen.errors import MissingError, WrongArchError
 from mkgen.program import (
@@ -26,6 +23,9 @@ from mkgen.program import (
     Variant,
 )
 from mkgen.target import Target
+from mkgen_triton import TritonBackend
+from mkgen_triton.archs import check_binary, find_arch
+from mkgen_triton.resources import from_ptxas
 
 ROOT = Path(__file__).parent.parent
 

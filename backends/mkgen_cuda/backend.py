@@ -9,11 +9,11 @@ from typing import ClassVar, get_args
 from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Probe
 from mkgen.codegen.render import DialectPrinter
 from mkgen.program import Artifact, Dtype, PrecisionClass, Program
+from mkgen_cuda.printer import CudaPrinter
 from mkgen_simt.cuda_headers import CUDA_HEADERS
 from mkgen_simt.cupy_device import cupy_ability
 from mkgen_simt.host_probe import host_ability
 from mkgen_simt.nvrtc import compile_cubin, identity, nvrtc_ability
-from mkgen_cuda.printer import CudaPrinter
 
 REMEDY = "pip install mkgen[cuda]"
 
@@ -43,7 +43,7 @@ class CudaBackend(Backend):
     default_arch: ClassVar[str] = "sm_90a"
     grid_limit: ClassVar[tuple[int, int, int]] = (2**31 - 1, 65535, 65535)
     dtypes: ClassVar[frozenset[str]] = frozenset(get_args(Dtype))
-    flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {p: () for p in PrecisionClass}
+    flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = dict.fromkeys(PrecisionClass, ())
 
     def printer(self, arch: str) -> DialectPrinter:
         """See Backend.printer."""
@@ -69,9 +69,8 @@ class CudaBackend(Backend):
 
     def executors(self) -> tuple[Executor, ...]:
         """See Backend.executors."""
-        from mkgen_simt.host import SimtHostExecutor
-
         from mkgen_cuda.device import CudaDeviceExecutor
+        from mkgen_simt.host import SimtHostExecutor
 
         def lanes(program: Program) -> int:
             return self.archs[program.target.arch].sub_group

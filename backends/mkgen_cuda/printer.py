@@ -35,7 +35,8 @@ class CudaPrinter(CudaLikePrinter):
         if len(launches) == 1:
             return head + launches[0].replace("{}cuda", "return cuda")
         body = "".join(
-            text.replace("{}cuda", "status = cuda") + "  if (status != cudaSuccess) return status;\n"
+            text.replace("{}cuda", "status = cuda")
+            + "  if (status != cudaSuccess) return status;\n"
             for text in launches[:-1]
         )
         last = launches[-1].replace("{}cuda", "return cuda")

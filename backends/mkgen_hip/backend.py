@@ -13,12 +13,12 @@ from mkgen.errors import MissingError
 from mkgen.program import Artifact, Dtype, PrecisionClass, Program
 from mkgen_hip.archs import AMD_ARCHS
 from mkgen_hip.clang import INCLUDE, compile_code_object
+from mkgen_hip.printer import HipPrinter
 from mkgen_hip.runtime import rocm_ability
 from mkgen_hip.toolchain import clang_ability, device_library, file_sha, require_toolchain
 from mkgen_simt import nvrtc
 from mkgen_simt.cuda_headers import HIP_ON_CUDA_HEADERS
 from mkgen_simt.host_probe import host_ability
-from mkgen_hip.printer import HipPrinter
 
 _NVRTC_REMEDY = "pip install mkgen[cuda]"
 # HIP text on an NVIDIA GPU, through NVRTC; what runs there is a proxy.
@@ -44,7 +44,7 @@ class HipBackend(Backend):
     #: HIP wants grid * block < 2**32 along each axis; these hold for every block of 1,024 threads.
     grid_limit: ClassVar[tuple[int, int, int]] = (2**22 - 1, 65535, 65535)
     dtypes: ClassVar[frozenset[str]] = frozenset(get_args(Dtype))
-    flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {p: () for p in PrecisionClass}
+    flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = dict.fromkeys(PrecisionClass, ())
 
     def printer(self, arch: str) -> DialectPrinter:
         """See Backend.printer."""
@@ -90,10 +90,9 @@ class HipBackend(Backend):
 
     def executors(self) -> tuple[Executor, ...]:
         """See Backend.executors."""
-        from mkgen_simt.host import SimtHostExecutor
-
         from mkgen_hip.proxy import HipProxyExecutor
         from mkgen_hip.runtime import HipDeviceExecutor
+        from mkgen_simt.host import SimtHostExecutor
 
         def lanes(program: Program) -> int:
             return self.archs[program.target.arch].sub_group

@@ -14,8 +14,8 @@ from mkgen.errors import CompileError, MissingError
 from mkgen.program import Artifact, PrecisionClass, Program
 from mkgen_opencl import devices, toolchain
 from mkgen_opencl.executors import BUILD_OPTIONS, OpenclDevice, OpenclEmulator, OpenclProxy
-from mkgen_simt import ocloc
 from mkgen_opencl.printer import OpenclPrinter
+from mkgen_simt import ocloc
 
 
 class OpenclBackend(Backend):

@@ -13,8 +13,8 @@ from mkgen_pallas.archs import ARCHS
 from mkgen_pallas.compiling import compile_program
 from mkgen_pallas.device import GpuExecutor, TpuExecutor
 from mkgen_pallas.interpreter import GpuInterpreterExecutor, InterpreterExecutor
-from mkgen_pallas.probe import device_platform, installed, library_sha, probe, require
 from mkgen_pallas.printer import PallasPrinter
+from mkgen_pallas.probe import device_platform, installed, library_sha, probe, require
 
 #: Source lines in the executable by file name alone, one frame each: the same text gives the same
 #: bytes in every directory, and errors still name the line.

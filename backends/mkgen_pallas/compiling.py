@@ -90,9 +90,7 @@ def program_of(executable: bytes, arch: PallasArch) -> bytes:
 
 def _shapes(program: Program) -> list[Any]:
     jax: Any = importlib.import_module("jax")
-    return [
-        jax.ShapeDtypeStruct(b.shape, jax_dtype(b.dtype)) for b in argument_buffers(program)
-    ]
+    return [jax.ShapeDtypeStruct(b.shape, jax_dtype(b.dtype)) for b in argument_buffers(program)]
 
 
 def _compile_tpu(

@@ -56,7 +56,9 @@ class Layout:
         """Every buffer of a pointwise or row-wise kernel over rows x cols."""
         made = []
         for argument in self.view.arguments:
-            kinds = {self._kind(argument.name, i, rows, cols) for i in self._accesses(argument.name)}
+            kinds = {
+                self._kind(argument.name, i, rows, cols) for i in self._accesses(argument.name)
+            }
             if len(kinds) != 1:
                 raise UnsupportedError(
                     f"pallas reads {argument.name} both by row and by column in one kernel; "
@@ -79,11 +81,15 @@ class Layout:
         return found
 
     def _kind(
-        self, name: str, index: tuple[Expression, ...], rows: tuple[Axis, ...], cols: tuple[Axis, ...]
+        self,
+        name: str,
+        index: tuple[Expression, ...],
+        rows: tuple[Axis, ...],
+        cols: tuple[Axis, ...],
     ) -> str:
         plain = tuple(i for i in index if i != Int(0))
-        by_row = tuple(Name(a.name) for a in rows)
-        by_col = tuple(Name(a.name) for a in cols)
+        by_row: tuple[Expression, ...] = tuple(Name(a.name) for a in rows)
+        by_col: tuple[Expression, ...] = tuple(Name(a.name) for a in cols)
         options = {by_row + by_col: "full", by_col: "col", by_row: "row"}
         if plain not in options or any(isinstance(i, Indirect) for i in index):
             raise UnsupportedError(
@@ -112,7 +118,9 @@ class Layout:
         kernel = self.view.kernel
         value = self.view.operand_value(side)
         if not isinstance(value, Load) or value.guard:
-            raise UnsupportedError("pallas takes products of plain buffers only; compute them first")
+            raise UnsupportedError(
+                "pallas takes products of plain buffers only; compute them first"
+            )
         own = kernel.rows if side == "rows" else kernel.cols
         names = tuple(i for i in value.index)
         outer, depth = (tuple(Name(a.name) for a in g) for g in (own, kernel.depth))
@@ -139,7 +147,9 @@ class Layout:
         for name, load in seen.items():
             wanted = {a.name for a in feature}
             if frozenset().union(*(index_names(i) for i in load.index)) - wanted:
-                raise UnsupportedError(f"pallas adds one value per column after a product, not {name}")
+                raise UnsupportedError(
+                    f"pallas adds one value per column after a product, not {name}"
+                )
             width = to_python(product([a.extent for a in feature]))
             dtype = self.printer.dtype(self.view.graph.tensors[name].dtype)
             made.append(Operand(name, f"{name}.reshape(1, {width})", "col", False, dtype))
@@ -191,7 +201,7 @@ class Layout:
             raise UnsupportedError("pallas gathers whole rows of a table")
         ids = value.index[0].value
         assert isinstance(ids, Load)
-        count = to_python(product([d for d in ids.shape]))
+        count = to_python(product(list(ids.shape)))
         width = to_python(product(list(value.shape[1:])))
         return value.tensor, ids.tensor, count, to_python(value.shape[0]), width
 

@@ -80,7 +80,11 @@ class PallasPrinter(PythonPrinter):
 
     def preamble(self, body: str) -> str:
         """Imports."""
-        lines = ["import jax", "import jax.numpy as jnp", "from jax.experimental import pallas as pl"]
+        lines = [
+            "import jax",
+            "import jax.numpy as jnp",
+            "from jax.experimental import pallas as pl",
+        ]
         if "pltpu." in body:
             lines.append("from jax.experimental.pallas import tpu as pltpu")
         if "plgpu." in body:
@@ -114,7 +118,9 @@ class PallasPrinter(PythonPrinter):
         """Adds `t`, and how buffers are laid out as blocks."""
         return {"t": self, "layout": Layout(view, self), "dtype_of": self.dtype}
 
-    def finish(self, text: str, known: Mapping[str, int], plan: LaunchPlan) -> tuple[str, LaunchPlan]:
+    def finish(
+        self, text: str, known: Mapping[str, int], plan: LaunchPlan
+    ) -> tuple[str, LaunchPlan]:
         """Splits the kernel from the lines that call it."""
         kernel, _, call = text.partition(CALL)
         return kernel.rstrip("\n") + "\n", replace(plan, call=textwrap.dedent(call))

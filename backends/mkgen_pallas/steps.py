@@ -7,7 +7,13 @@ import ast
 from mkgen.program import Glue, Launch, Step
 
 #: Method or function -> the layout operation it is. Nothing else may touch an array.
-_GLUE = {"reshape": "reshape", "transpose": "permute", "pad": "pad", "astype": "cast", "tile": "tile"}
+_GLUE = {
+    "reshape": "reshape",
+    "transpose": "permute",
+    "pad": "pad",
+    "astype": "cast",
+    "tile": "tile",
+}
 #: What a launcher may call beside those: descriptions, never arithmetic.
 _NEUTRAL = {
     "pallas_call", "BlockSpec", "cdiv", "ShapeDtypeStruct", "VMEM", "CompilerParams",

@@ -73,7 +73,7 @@ class CudaLikePrinter(CPrinter):
         ]
         return (
             f"\n#ifndef {self.rtc_guard}\n"
-            f"// Launches on `stream`; every pointer is a contiguous device buffer of the shape above.\n"
+            "// Launches on `stream`; every pointer is a contiguous device buffer, shapes above.\n"
             + wrap(f'extern "C" {self.error} {plan.launcher}(', parameters, ") {\n")
             + f"{self.sequence(lines)}}}\n#endif\n"
         )

@@ -140,7 +140,8 @@ class CPrinter(DialectPrinter):
                 typed = f"{ctype} " in body
                 if uses and typed and ctype == "float":
                     made.append(
-                        f"// The {'larger' if sign == '>' else 'smaller'} of two; NaN wins, as in PyTorch.\n"
+                        f"// The {'larger' if sign == '>' else 'smaller'} of two; "
+                        "NaN wins, as in PyTorch.\n"
                         f"{self.device_function}float {name}(float a, float b) "
                         f"{{ return b {sign} a || b != b ? b : a; }}\n\n"
                     )

@@ -97,7 +97,7 @@ class SyclPrinter(CPrinter):
                 "  });\n"
             )
         return (
-            "\n// Submits to `queue`; every pointer is a contiguous USM array of the shape above.\n"
+            "\n// Submits to `queue`; every pointer is a contiguous USM array, shapes above.\n"
             + wrap(f"sycl::event {plan.launcher}(", parameters, ") {\n") + "".join(lines) + "}\n"
         )  # fmt: skip
 

@@ -47,9 +47,7 @@ def to_numpy(tensor: Any) -> np.ndarray:
     return np.array(host.numpy(), order="C", copy=True)
 
 
-def collect(
-    program: Program, returned: Any, arguments: Mapping[str, Any]
-) -> dict[str, np.ndarray]:
+def collect(program: Program, returned: Any, arguments: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """What a launcher returned, by buffer name, and the mutated states.
 
     A launcher returns its outputs in order, or one output; states it mutates in place.

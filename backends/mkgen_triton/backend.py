@@ -13,8 +13,8 @@ from mkgen_triton.archs import ARCHS
 from mkgen_triton.compiling import compile_program, compiler_name
 from mkgen_triton.device import DeviceExecutor
 from mkgen_triton.interpreter import InterpreterExecutor
-from mkgen_triton.probe import library_sha, probe, require_triton
 from mkgen_triton.printer import TritonPrinter
+from mkgen_triton.probe import library_sha, probe, require_triton
 
 #: In every role, so that the JIT's binary is the artifact's: no source paths in the binary, and
 #: FMA contraction on, whatever this Triton's default is (it changes in 3.10).

@@ -126,7 +126,7 @@ def _compile_one(
     constants = _constants(function, launch, configuration, path)
     pointers = function.arg_names[: len(buffers)]
     signature = {p: f"*{TYPES[b.dtype]}" for p, b in zip(pointers, buffers, strict=True)}
-    signature |= {n: "constexpr" for n in function.arg_names[len(buffers) :]}
+    signature |= dict.fromkeys(function.arg_names[len(buffers) :], "constexpr")
     attributes = {(i,): found for i, b in enumerate(buffers) if (found := _attributes(b, arch))}
     target = targets.GPUTarget(arch.system, arch.gpu, arch.arch.sub_group)
     printed = io.StringIO()
@@ -211,9 +211,7 @@ def _attributes(buffer: Buffer, arch: TritonArch) -> list[list[object]]:
     return found
 
 
-def _refused(
-    error: Exception, function: Any, path: Path, entry: str, printed: str
-) -> CompileError:
+def _refused(error: Exception, function: Any, path: Path, entry: str, printed: str) -> CompileError:
     """CompileError with the line of the file: Triton counts from the `def`."""
     node = getattr(error, "node", None)
     decorators = re.split(r"^def\s", "".join(function.raw_src), maxsplit=1, flags=re.MULTILINE)[0]

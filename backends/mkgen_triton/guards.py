@@ -87,7 +87,7 @@ def guarded_allocations(guards: Guards) -> Any:
     methods = {torch.Tensor.new_empty, torch.Tensor.new_zeros}
 
     class Mode(TorchFunctionMode):
-        def __torch_function__(  # noqa: D105 - torch's own protocol
+        def __torch_function__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             kwargs = dict(kwargs or {})

@@ -88,9 +88,7 @@ class TritonPrinter(PythonPrinter):
         """Two blocks combined."""
         if combine in ("max", "min"):
             word = "maximum" if combine == "max" else "minimum"
-            return (
-                self.calls[word].format(a, b) if "float" in dtype else f"tl.{word}({a}, {b})"
-            )
+            return self.calls[word].format(a, b) if "float" in dtype else f"tl.{word}({a}, {b})"
         return f"{a} {'+' if combine == 'sum' else '*'} {b}"
 
     def start(self, combine: str, dtype: str) -> str:
@@ -106,7 +104,9 @@ class TritonPrinter(PythonPrinter):
         """Adds `t`, and how a program id becomes wide enough."""
         return {"t": self, "wide": "" if index_bits == 32 else ".to(tl.int64)"}
 
-    def finish(self, text: str, known: Mapping[str, int], plan: LaunchPlan) -> tuple[str, LaunchPlan]:
+    def finish(
+        self, text: str, known: Mapping[str, int], plan: LaunchPlan
+    ) -> tuple[str, LaunchPlan]:
         """Puts every size and parameter the kernel names into its signature."""
         from dataclasses import replace
 

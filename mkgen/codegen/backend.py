@@ -1,4 +1,7 @@
-"""The backend protocol: what a vendor's plug-in gives the engine. Found by the entry point `mkgen.backends`."""
+"""The backend protocol: what a vendor's plug-in gives the engine.
+
+Found by the entry point `mkgen.backends`.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,7 @@ class Loaded(ABC):
         """Seconds of `samples` runs on the device, by device events; cache flushed between."""
         raise NotImplementedError("this executor does not measure")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  (most have nothing to free)
         """Frees what `load` took."""
 
 
@@ -95,7 +98,7 @@ class Executor(ABC):
 
     @abstractmethod
     def accepts(self, program: Program) -> str | None:
-        """None when it can run `program` here and now, else the reason it cannot, with the remedy."""
+        """None when it can run `program` here and now, else why not, with the remedy."""
 
     @abstractmethod
     def ran_on(self) -> RanOn:

@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 
 from mkgen.expression import Expression, Name, product
 from mkgen.ir.nest import (
-    Apply, Axis, Constant, Indirect, IndexValue, Load, Store, Value, index_names, value_names,
+    Apply,
+    Axis,
+    Constant,
+    IndexValue,
+    Indirect,
+    Load,
+    Store,
+    Value,
+    index_names,
+    value_names,
 )  # fmt: skip
 
 #: Binding strength of a printed expression; an operand weaker than its operator gets parentheses.
@@ -45,9 +54,7 @@ class Scope:
 
     def inner(self) -> Scope:
         """A scope inside this one, with its own lines."""
-        return Scope(
-            dict(self.bound), dict(self.masks), [], dict(self.indices), set(self.taken)
-        )
+        return Scope(dict(self.bound), dict(self.masks), [], dict(self.indices), set(self.taken))
 
     def fresh(self, wish: str) -> str:
         """A variable name like `wish`."""
@@ -308,7 +315,7 @@ def used_axes(values: Sequence[Value], stores: Sequence[Store], axes: Sequence[A
         found |= value_names(store.value)
         for index in store.index:
             found |= index_names(index)
-    return found & {a.name for a in axes}
+    return {a.name for a in axes} & found
 
 
 def number(value: float) -> str:

@@ -104,15 +104,17 @@ class PythonPrinter(DialectPrinter):
     def check_inputs(self, plan: Plan, module: str, contiguous: str) -> str:
         """Lines that refuse a shape or dtype the file was not made for."""
         rows = "".join(
-            f'        ("{b.name}", {b.name}, {self.shape(plan, b)}, {module}.{self.dtype(b.dtype)}),\n'
+            f'        ("{b.name}", {b.name}, {self.shape(plan, b)}, '
+            f"{module}.{self.dtype(b.dtype)}),\n"
             for b in plan.inputs
         )
         return (
             f"    expected = (\n{rows}    )\n"
             "    for name, array, shape, dtype in expected:\n"
             f"        if tuple(array.shape) != shape or array.dtype != dtype{contiguous}:\n"
-            "            got = f\"{array.dtype} {tuple(array.shape)}\"\n"
-            '            raise ValueError(f"{name} must be contiguous {dtype} {shape}, got {got}")\n'
+            '            got = f"{array.dtype} {tuple(array.shape)}"\n'
+            '            raise ValueError(f"{name} must be contiguous {dtype} {shape}, '
+            'got {got}")\n'
         )
 
     def dtype(self, dtype: str) -> str:

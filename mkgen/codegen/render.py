@@ -6,7 +6,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from mkgen.codegen.printer import Printer
 from mkgen.codegen.template import Parameters, Template, environment
@@ -15,7 +15,16 @@ from mkgen.expression import Expression, evaluate, parse, substitute
 from mkgen.ir.kernel import Kernel
 from mkgen.ir.nest import Graph, describe_shape
 from mkgen.program import (
-    Buffer, BufferRole, Configuration, Glue, Launch, PrecisionClass, Program, Source, Step,
+    Buffer,
+    BufferRole,
+    Configuration,
+    Dtype,
+    Glue,
+    Launch,
+    PrecisionClass,
+    Program,
+    Source,
+    Step,
     Variant,
 )  # fmt: skip
 from mkgen.target import Target
@@ -174,9 +183,7 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
     launcher = printer.launcher(plan)
     body = printer.parameters(constants) + printer.helpers(kernels_text) + kernels_text + launcher
     everything = body + "".join(s.body for s in printer.companions(plan, "", ""))
-    sizes = {
-        k: v for k, v in values.items() if re.search(rf"\b{k}\b", everything)
-    }
+    sizes = {k: v for k, v in values.items() if re.search(rf"\b{k}\b", everything)}
     size_text = printer.sizes(sizes, request.index_bits)
     head = printer.comment(head_lines(request, values, ()))
     source = Source(
@@ -314,7 +321,7 @@ def _plan(
         "output": BufferRole.OUTPUT, "temporary": BufferRole.TEMPORARY,
     }  # fmt: skip
     made = [
-        Buffer(name=n, dtype=t.dtype, shape=graph.shape(n, values), role=roles[t.role])
+        Buffer(name=n, dtype=cast(Dtype, t.dtype), shape=graph.shape(n, values), role=roles[t.role])
         for n, t in graph.tensors.items()
         if n in used or t.role in ("input", "parameter")
     ]

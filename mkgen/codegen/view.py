@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mkgen.codegen.printer import (
-    Printer, Scope, decompose, flatten_store, flatten_value, used_axes, value_name,
+    Printer,
+    Scope,
+    decompose,
+    flatten_store,
+    flatten_value,
+    used_axes,
+    value_name,
 )  # fmt: skip
 from mkgen.expression import Expression, Name
 from mkgen.ir.kernel import Kernel, Reduction, arguments, extent
@@ -101,7 +107,7 @@ class View:
         kernel = self.kernel
         axes = (*kernel.batch, *kernel.rows, *kernel.cols, *kernel.depth)
         flats = (self.flat_rows, self.flat_cols, self.flat_depth, self.flat_batch)
-        return {name: mask for name in (*(a.name for a in axes), *flats)}
+        return dict.fromkeys((*(a.name for a in axes), *flats), mask)
 
     def side_masks(self, rows: str, cols: str) -> dict[str, str]:
         """One mask for the rows and one for the columns of a contraction."""
@@ -151,7 +157,9 @@ class View:
             value = self.printer.expression(store.value, scope)
             offset = self.printer.offset(store.shape, store.index, scope)
             mask_names = frozenset().union(*(value_names_of(i) for i in store.index), frozenset())
-            scope.lines.append(self.printer_store(store, offset.code, value.code, scope, mask_names))
+            scope.lines.append(
+                self.printer_store(store, offset.code, value.code, scope, mask_names)
+            )
         return "\n".join(scope.lines)
 
     def printer_store(
@@ -160,7 +168,9 @@ class View:
         """One write, in the dialect's words."""
         dtype = self.graph.tensors[store.tensor].dtype
         code = self.printer.store(store.tensor, dtype, offset, value, store.value.dtype)
-        return self.printer.masked_store(code, [scope.masks[a] for a in sorted(axes & set(scope.masks))])
+        return self.printer.masked_store(
+            code, [scope.masks[a] for a in sorted(axes & set(scope.masks))]
+        )
 
     def block(self, value: Value, scope: Scope, known: Sequence[str] = ()) -> Block:
         """Code that computes `value`."""

@@ -65,9 +65,7 @@ def _packages(backend: type[Backend]) -> list[Path]:
 @cache
 def _package_hash(path: Path) -> str:
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    return content_hash(
-        *(f"{f.name} {file_sha(f)}" for f in files if "__pycache__" not in f.parts)
-    )
+    return content_hash(*(f"{f.name} {file_sha(f)}" for f in files if "__pycache__" not in f.parts))
 
 
 class CompileCache:

@@ -151,9 +151,7 @@ class Execution:
         self, lease: Lease, workload: Workload, program: Program, artifact: Artifact | None
     ) -> None:
         try:
-            case = self.settings.judge.case(
-                self.candidate.task, workload, self.candidate.precision
-            )
+            case = self.settings.judge.case(self.candidate.task, workload, self.candidate.precision)
         except UserError as error:
             raise Stop(Status.BAD_TASK, str(error)) from error
         if case.ill_conditioned:
@@ -219,9 +217,7 @@ class Execution:
             if failure.status in _NOT_ITS_FAULT:
                 raise _Declined(failure.message) from failure
             seconds = time.monotonic() - started
-            raise self._stop(
-                case, schedule, failure.status, failure.message, seconds
-            ) from failure
+            raise self._stop(case, schedule, failure.status, failure.message, seconds) from failure
 
     def _time(self, runner: Runner) -> None:
         started = time.monotonic()
@@ -333,9 +329,7 @@ def _inputs(program: Program, case: Case) -> Inputs:
     return chosen
 
 
-def _ordered(
-    program: Program, case: Case, outputs: Mapping[str, np.ndarray]
-) -> list[np.ndarray]:
+def _ordered(program: Program, case: Case, outputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """Outputs as `case.expected` lists them. KeyError for a name that is not there."""
     returned = program.with_role(BufferRole.OUTPUT)
     wanted = sum(1 for expected in case.expected if not expected.state)

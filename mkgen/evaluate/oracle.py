@@ -133,9 +133,7 @@ class Judge:
         if precision in _RELAXED:
             rounded = {n: _rounded(a, precision) for n, a in drawn.items()}
             coarse = _coarse(reference, precision)
-            relaxed, held = _guarded(
-                task, workload, lambda: _evaluate(coarse, rounded, wide=False)
-            )
+            relaxed, held = _guarded(task, workload, lambda: _evaluate(coarse, rounded, wide=False))
             relaxed += [held[n] for n in names if n]
         returned = names.count("")
         scales = _scales_of(self._scales(task, workload, inputs), oracle, returned, task.name)

@@ -169,9 +169,7 @@ class Workers:
         self, backend: str, role: Role, environment: dict[str, str], scratch: Path
     ) -> WorkerProcess:
         """Starts a worker process and puts it under the guard."""
-        process = self._spawner.submit(
-            WorkerProcess, backend, role, environment, scratch
-        ).result()
+        process = self._spawner.submit(WorkerProcess, backend, role, environment, scratch).result()
         self._tell_guard("+", process.group)
         return process
 

@@ -225,8 +225,10 @@ class _Watch:
             )
         waiting = [self.worker._jobs] if writing else [self.worker._replies]
         pause = min(left, _POLL_SECONDS)
-        ready = select.select([], waiting, [], pause) if writing else select.select(
-            waiting, [], [], pause
+        ready = (
+            select.select([], waiting, [], pause)
+            if writing
+            else select.select(waiting, [], [], pause)
         )
         return any(ready)
 

@@ -80,12 +80,8 @@ def _compiled(record: Record, evidence: Evidence) -> str:
 
 
 def _ran(record: Record, evidence: Evidence) -> str:
-    what = (
-        "this artifact" if evidence.executed.startswith("artifact ") else "the same text"
-    )
-    shapes = {
-        r.workload: r.role for r in record.results if r.workload in evidence.workloads
-    }
+    what = "this artifact" if evidence.executed.startswith("artifact ") else "the same text"
+    shapes = {r.workload: r.role for r in record.results if r.workload in evidence.workloads}
     roles = list(shapes.values())
     counts = [
         f"{roles.count(role)} {word}"

@@ -9,16 +9,92 @@ from dataclasses import dataclass, field
 from mkgen.errors import UnsupportedError
 from mkgen.expression import Expression, Int, Name, evaluate
 from mkgen.ir.nest import (
-    Apply, Axis, Constant, Graph, Load, Nest, Store, TensorInfo, Value,
+    Apply,
+    Axis,
+    Constant,
+    Graph,
+    Load,
+    Nest,
+    Store,
+    TensorInfo,
+    Value,
 )  # fmt: skip
 
 #: Words that mean something in a target language and so cannot name a variable there.
 RESERVED = frozenset(keyword.kwlist) | frozenset(
-    "auto bool break case char class const constexpr continue default delete do double else enum "
-    "extern float for goto half if inline int kernel local long namespace new operator private "
-    "public register return short signed sizeof static struct switch template this thread "
-    "typedef union unsigned using void volatile while global constant row col depth item sum "
-    "value block group queue stream program grid tl jnp torch triton jax pl first last".split()
+    [
+        "auto",
+        "bool",
+        "break",
+        "case",
+        "char",
+        "class",
+        "const",
+        "constexpr",
+        "continue",
+        "default",
+        "delete",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "half",
+        "if",
+        "inline",
+        "int",
+        "kernel",
+        "local",
+        "long",
+        "namespace",
+        "new",
+        "operator",
+        "private",
+        "public",
+        "register",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "template",
+        "this",
+        "thread",
+        "typedef",
+        "union",
+        "unsigned",
+        "using",
+        "void",
+        "volatile",
+        "while",
+        "global",
+        "constant",
+        "row",
+        "col",
+        "depth",
+        "item",
+        "sum",
+        "value",
+        "block",
+        "group",
+        "queue",
+        "stream",
+        "program",
+        "grid",
+        "tl",
+        "jnp",
+        "torch",
+        "triton",
+        "jax",
+        "pl",
+        "first",
+        "last",
+    ]
 )
 
 
@@ -132,9 +208,7 @@ class Context:
         rank = max((len(s) for s in shapes), default=0)
         result: list[Expression] = []
         for position in range(rank):
-            options = [
-                s[position - rank + len(s)] for s in shapes if position - rank + len(s) >= 0
-            ]
+            options = [s[position - rank + len(s)] for s in shapes if position - rank + len(s) >= 0]
             wide = [d for d in options if self.extent(d) != 1]
             result.append(wide[0] if wide else options[0])
         return tuple(result)

@@ -1,4 +1,4 @@
-"""Matrix products and convolutions: a sum of products, tagged so that a specialised template can take it."""
+"""Matrix products and convolutions: sums of products, tagged for specialised templates."""
 
 from __future__ import annotations
 
@@ -114,8 +114,7 @@ class Window:
         self.out = tuple(
             context.derived(
                 _OUT[rank][i],
-                (size + 2 * self.pad[i] - self.dilation[i] * (window[i] - 1) - 1)
-                // self.stride[i]
+                (size + 2 * self.pad[i] - self.dilation[i] * (window[i] - 1) - 1) // self.stride[i]
                 + 1,
             )
             for i, size in enumerate(self.inputs)

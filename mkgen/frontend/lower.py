@@ -37,9 +37,9 @@ def lower_task(task: Task) -> Graph:
     that one text serves all. Raises UnsupportedError naming op, file and line; UserError when the
     reference raises.
     """
-    from mkgen.frontend import contraction, index, pointwise, reduction, window  # fill TABLE
+    from mkgen.frontend import contraction, index, pointwise, reduction, window
 
-    assert all((contraction, index, pointwise, reduction, window))
+    assert all((contraction, index, pointwise, reduction, window))  # importing them fills TABLE
     sizes = dict((task.check or (task.bench,))[0])
     program = _trace(task, sizes)
     graph = Graph(task.name, {}, [], (), {})
@@ -96,7 +96,6 @@ def _where(node: Any, task: Task) -> str:
 def _lower(task: Task, program: Any, context: Context) -> Graph:
     from torch.export.graph_signature import InputKind
 
-    graph = context.graph
     operands: dict[str, Operand] = {}
     names = iter(task.inputs.items())
     for spec in program.graph_signature.input_specs:

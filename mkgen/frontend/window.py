@@ -29,8 +29,6 @@ def _pool(
     return (*axes, *taps), load, window
 
 
-
-
 @lowers("aten.max_pool1d.default", "aten.max_pool2d.default", "aten.max_pool3d.default")
 def _max_pool(
     context: Context,

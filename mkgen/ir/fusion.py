@@ -12,8 +12,19 @@ from dataclasses import dataclass, replace
 from mkgen.expression import Expression, Name
 from mkgen.ir.kernel import Kernel, Reduction, merge_axes
 from mkgen.ir.nest import (
-    Axis, Graph, Indirect, Load, Nest, Store, Value, loads, map_value, substitute_index,
-    substitute_value, value_names, walk_value,
+    Axis,
+    Graph,
+    Indirect,
+    Load,
+    Nest,
+    Store,
+    Value,
+    loads,
+    map_value,
+    substitute_index,
+    substitute_value,
+    value_names,
+    walk_value,
 )  # fmt: skip
 
 
@@ -114,9 +125,7 @@ def _operands(nest: Nest) -> tuple[tuple[Axis, ...], tuple[Axis, ...], tuple[Axi
     sides = [value_names(left), value_names(right)]
     parallel = nest.of_kind("parallel")
     batch = tuple(a for a in parallel if a.name in sides[0] and a.name in sides[1])
-    own = [
-        tuple(a for a in parallel if a.name in side and a not in batch) for side in sides
-    ]
+    own = [tuple(a for a in parallel if a.name in side and a not in batch) for side in sides]
     if not own[0] or not own[1]:
         return None
     fastest = parallel[-1]
@@ -189,8 +198,7 @@ def _match_rowwise(
     if [a.extent for a in rows] != row_extents or [a.extent for a in cols] != col_extents:
         return None
     names = {
-        a.name: b.name
-        for a, b in zip((*rows, *cols), (*kernel.rows, *kernel.cols), strict=True)
+        a.name: b.name for a, b in zip((*rows, *cols), (*kernel.rows, *kernel.cols), strict=True)
     }
     return _Match(names, False) if _loads_in_place(nest, kernel, names) else None
 

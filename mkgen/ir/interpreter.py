@@ -3,7 +3,7 @@
 `run` gives values. `run_with_error` also carries a first-order bound on the rounding error, in
 units of the machine epsilon, by the usual rules (Higham, Accuracy and Stability of Numerical
 Algorithms, ch. 3): a sum of K terms adds sqrt(K) * sum |terms|, a product e_a |b| + |a| e_b + |ab|,
-a function |f'(x)| e_x + |f(x)|. For one contraction that is sqrt(K) times the sum of absolute terms.
+a function |f'(x)| e_x + |f(x)|. For one contraction: sqrt(K) times the sum of absolute terms.
 """
 
 from __future__ import annotations
@@ -11,13 +11,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mkgen.expression import Binary, Call, Expression, Int, Name, evaluate
 from mkgen.ir.nest import (
-    Apply, Axis, Constant, Graph, Indirect, IndexValue, Load, Nest, Value, value_names,
+    Apply,
+    Axis,
+    Constant,
+    Graph,
+    IndexValue,
+    Indirect,
+    Load,
+    Nest,
+    Value,
+    value_names,
 )  # fmt: skip
 
 Array = NDArray[np.generic]
@@ -32,9 +42,7 @@ class Numbers:
     error: Floats | None = None
 
 
-def run(
-    graph: Graph, sizes: Mapping[str, int], inputs: Mapping[str, Array]
-) -> dict[str, Array]:
+def run(graph: Graph, sizes: Mapping[str, int], inputs: Mapping[str, Array]) -> dict[str, Array]:
     """The outputs of `graph` for concrete `inputs`; float inputs keep their dtype."""
     return {k: v.value for k, v in _execute(graph, sizes, inputs, errors=False).items()}
 
@@ -115,18 +123,18 @@ class _Nest:
             return None
         raise ValueError(f"{self.nest.name}: the interpreter stores at plain axes, not {index}")
 
-    def _arrange(self, array: Array, positions: list[int | None]) -> Array:
+    def _arrange(self, array: Any, positions: list[int | None]) -> Any:
         full = np.broadcast_to(array, np.broadcast_shapes(array.shape, (1,) * len(self.order)))
         kept = [p for p in positions if p is not None]
         drop = tuple(i for i in range(full.ndim) if i not in kept)
-        moved = np.transpose(full, kept + list(drop)).reshape(
-            [full.shape[p] for p in kept] or [1]
-        )
+        moved = np.transpose(full, kept + list(drop)).reshape([full.shape[p] for p in kept] or [1])
         shape = [1 if p is None else self.extents[self.order[p]] for p in positions]
         if len(kept) == len(positions):
             return np.broadcast_to(moved, shape) if shape else moved.reshape(())
-        return np.broadcast_to(moved.reshape([moved.shape[kept.index(p)] if p is not None else 1
-                                              for p in positions]), shape)
+        return np.broadcast_to(
+            moved.reshape([moved.shape[kept.index(p)] if p is not None else 1 for p in positions]),
+            shape,
+        )
 
     def axis(self, name: str) -> Array:
         """0..extent-1 along the dimension of axis `name`."""
@@ -149,7 +157,7 @@ class _Nest:
             return np.asarray(_INDEX[expression.op](left, right))
         if isinstance(expression, Call) and expression.function == "ceil_div":
             left, right = (self.index(a) for a in expression.args)
-            return np.asarray(-(-left // right))  # type: ignore[operator]
+            return np.asarray(-(-np.asarray(left, np.int64) // np.asarray(right, np.int64)))
         raise ValueError(f"the interpreter has no index {expression}")
 
     def value(self, value: Value) -> Numbers:
@@ -215,9 +223,7 @@ class _Nest:
         error = np.broadcast_to(operand.error, shape)
         if combine == "sum":
             terms = np.abs(full.astype(np.float64)).sum(axis=where, keepdims=True)
-            return Numbers(
-                result, error.sum(axis=where, keepdims=True) + math.sqrt(count) * terms
-            )
+            return Numbers(result, error.sum(axis=where, keepdims=True) + math.sqrt(count) * terms)
         return Numbers(result, error.max(axis=where, keepdims=True))
 
     def _contract(self, value: Value, reduced: tuple[Axis, ...]) -> Numbers | None:
@@ -230,6 +236,7 @@ class _Nest:
         if not {a.name for a in reduced} <= names[0] & names[1]:
             return None
         sides = [self.value(a) for a in value.args]
+        squeezed: list[Any]
         letters = {name: chr(97 + i) for i, name in enumerate(self.order)}
         keep = [n for n in self.order if n not in {a.name for a in reduced}]
         spec = ",".join("".join(letters[n] for n in self.order if n in used) for used in names)
@@ -310,5 +317,3 @@ def _apply_error(operation: str, args: list[Numbers], result: Array) -> Floats:
         return np.asarray(np.broadcast_to(sum(bounds[1:], bounds[0]), result.shape))
     slope = np.nan_to_num(_SLOPE[operation](values[0], result.astype(np.float64)), posinf=0.0)
     return np.asarray(slope * bounds[0] + y)
-
-

@@ -71,9 +71,11 @@ def extent(axes: tuple[Axis, ...]) -> Expression:
 
 
 def arguments(kernel: Kernel, graph: Graph) -> tuple[str, ...]:
-    """Buffers of the kernel in the order of its parameters: as the task names them, then outputs."""
+    """Buffers in the order of the kernel's parameters: as the task names them, then outputs."""
     reads = set(kernel.reads())
-    inputs = [n for n, t in graph.tensors.items() if n in reads and t.role in ("input", "parameter")]
+    inputs = [
+        n for n, t in graph.tensors.items() if n in reads and t.role in ("input", "parameter")
+    ]
     rest = [n for n in kernel.reads() if n not in inputs]
     return (*inputs, *rest, *(w for w in kernel.writes() if w not in reads))
 
@@ -151,13 +153,9 @@ def _merge(kernel: Kernel, outer: Axis, inner: Axis) -> tuple[Kernel, Axis] | No
         if seen is None:
             failed = True
             return store
-        return replace(
-            store, shape=seen[0], index=seen[1], value=map_value(store.value, change)
-        )
+        return replace(store, shape=seen[0], index=seen[1], value=map_value(store.value, change))
 
-    reductions = tuple(
-        replace(r, value=map_value(r.value, change)) for r in kernel.reductions
-    )
+    reductions = tuple(replace(r, value=map_value(r.value, change)) for r in kernel.reductions)
     stores = tuple(change_store(s) for s in kernel.stores)
     row_stores = tuple(change_store(s) for s in kernel.row_stores)
     if failed:

@@ -1,4 +1,6 @@
-"""The IR is data: axes, an expression DAG, stores. Every lowering produces these, every backend reads them.
+"""The IR is data: axes, an expression DAG, stores.
+
+Every lowering produces these, every backend reads them.
 
 A `Nest` is a perfect loop nest: for all parallel axes, combine the value over all reduce axes and
 store it. Layout operations (views, padding, transposes, gathers) are index expressions of loads,
@@ -76,6 +78,7 @@ class Load(Value):
     other: float | None = None
 
     def children(self) -> tuple[Value, ...]:
+        """Indices read from memory."""
         return tuple(i.value for i in self.index if isinstance(i, Indirect))
 
 
@@ -92,6 +95,7 @@ class Apply(Value):
             raise ValueError(f"{self.operation} of {len(self.args)} arguments is not an operation")
 
     def children(self) -> tuple[Value, ...]:
+        """The operands."""
         return self.args
 
 
@@ -117,7 +121,7 @@ class Store:
 
 @dataclass(frozen=True)
 class Nest:
-    """One loop nest. `tag` marks the region it came from: matmul, conv, pool, reduce, or nothing."""
+    """One loop nest. `tag` marks the region it came from: matmul, conv, pool, reduce, gather."""
 
     name: str
     axes: tuple[Axis, ...]

@@ -1,4 +1,4 @@
-"""The static cost model: roofline, occupancy from the artifact, waves. An estimate, never a time."""
+"""The static cost model: roofline, occupancy, waves. An estimate, never a time."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ def estimate(
     ):
         prefix = parameter_prefix(request.kernels, kernel)
         own = {
-            k.removeprefix(prefix): v
-            for k, v in request.parameters.items()
-            if k.startswith(prefix)
+            k.removeprefix(prefix): v for k, v in request.parameters.items() if k.startswith(prefix)
         }
         facts: dict[str, int | bool | str] = {**generator.facts(kernel), **own}
         cost = template.spec.cost

@@ -132,7 +132,7 @@ class Task(Document):
         """The callable to run for `sizes`; a module class is constructed under a fixed seed."""
         if not inspect.isclass(self.reference):
             return self.reference
-        made: Callable[..., Any]
+        constructor: Callable[..., Callable[..., Any]] = self.reference
         import torch
 
         arguments = {
@@ -141,8 +141,7 @@ class Task(Document):
         }
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            made = self.reference(**arguments)
-        return made
+            return constructor(**arguments)
 
     def dimension_names(self) -> dict[str, tuple[str | None, ...]]:
         """Per input, the name of each dimension that is a plain name, else None."""

@@ -7,7 +7,6 @@ import importlib.metadata
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import example_programs as examples
@@ -25,7 +24,7 @@ BACKEND = OpenclBackend()
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a worker of role `device` has: it sees what both others see."""
     for key, value in BACKEND.environment("device").items():
         monkeypatch.setenv(key, value)

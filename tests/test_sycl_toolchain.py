@@ -6,7 +6,6 @@ import hashlib
 import importlib.metadata
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import example_programs as examples
@@ -24,7 +23,7 @@ BACKEND = SyclBackend()
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a worker of role `emulate` has."""
     for key, value in BACKEND.environment("emulate").items():
         monkeypatch.setenv(key, value)

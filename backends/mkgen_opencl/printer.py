@@ -91,7 +91,7 @@ class OpenclPrinter(CPrinter):
             ))  # fmt: skip
         body = (
             "\n// Sets the arguments of a kernel and enqueues it.\n" + _HELPER
-            + "\n// Enqueues on an in-order queue; `program` is built from the .cl file beside it.\n"
+            + "\n// Enqueues on an in-order queue; `program` is built from the .cl file.\n"
             + wrap(f"cl_int {plan.launcher}(", parameters, ") {\n")
             + "  cl_int status = CL_SUCCESS;\n" + "".join(calls) + "  return status;\n}\n"
         )  # fmt: skip

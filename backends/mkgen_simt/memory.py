@@ -38,6 +38,18 @@ def numpy_dtype(name: str) -> np.dtype:
     return np.dtype(name)
 
 
+def guard_pattern(buffer: Buffer) -> np.ndarray:
+    """GUARD bytes to put on each side of `buffer`, uint8.
+
+    Given and written buffers differ: a kernel that reads past the end of one and writes what it
+    read past the end of the other (a NaN keeps its payload) would leave equal guards untouched.
+    """
+    word, width = _GUARD_WORDS.get(buffer.dtype, (_GUARD_BYTE, 1))
+    if buffer.role not in READ_ONLY:
+        word ^= 0x11
+    return np.frombuffer(word.to_bytes(width, "little") * (GUARD // width), np.uint8)
+
+
 def _strides(buffer: Buffer) -> tuple[int, ...]:
     if buffer.strides is not None:
         return buffer.strides
@@ -70,8 +82,7 @@ class Block:
             self._raw[start - GUARD : start],
             self._raw[start + size : start + size + GUARD],
         )
-        word, width = _GUARD_WORDS.get(buffer.dtype, (_GUARD_BYTE, 1))
-        self._pattern = np.frombuffer(word.to_bytes(width, "little") * (GUARD // width), np.uint8)
+        self._pattern = guard_pattern(buffer)
         for guard in self._guards:
             guard[:] = self._pattern
         self.address = self._raw.ctypes.data + start

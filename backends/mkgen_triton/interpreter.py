@@ -84,7 +84,7 @@ class Interpreted(Loaded):
         guards = Guards()
         arguments: dict[str, Any] = {}
         for name, tensor in make_arguments(self._program, inputs).items():
-            held = guards.allocate(repr(name), tuple(tensor.shape), tensor.dtype)
+            held = guards.allocate(repr(name), tuple(tensor.shape), tensor.dtype, given=True)
             arguments[name] = held.copy_(tensor)
         given = {name: tensor.clone() for name, tensor in arguments.items()}
         with _order(schedule), guarded_allocations(guards), np.errstate(all="ignore"):

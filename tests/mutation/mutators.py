@@ -153,8 +153,8 @@ def _barriers() -> list[_Rule]:
 
 def _bounds() -> list[_Rule]:
     compared = rf"(?<=\w) < ({_SIZE}|count|inside)(?=[;)&?,]| &| \?|$)"
-    # One round more of a loop over tiles is masked throughout.
-    tiles = r"for \(\w+ depth_first"
+    # One round more of these loops is masked, or does what another thread does too.
+    tiles = r"for \(\w+ (depth_first|item)\b"
     return [
         *_rule("bound", C | PYTHON, compared, r" < \1 - 1"),
         *_rule("bound", C | PYTHON, compared, r" < \1 + 1", unless=tiles),
@@ -175,11 +175,12 @@ def _bounds() -> list[_Rule]:
 
 
 def _guards() -> list[_Rule]:
+    # Who writes what every thread holds does not matter: `thread == 0` stays.
+    condition = r"(?!thread (?:==|%))(?:[^()]|\([^()]*\))*"
     return [
         *_rule("guard", C, rf"{_COMPARED} && ", ""),
         *_rule("guard", C, rf" && {_COMPARED}(?=\)| \?)", ""),
-        # Who writes what every thread holds does not matter: `thread == 0` stays.
-        *_rule("guard", C, r"if \((?!thread (?:==|%))(?:[^()]|\([^()]*\))*\)(?! return)", "if (true)"),
+        *_rule("guard", C, rf"if \({condition}\)(?! return)", "if (true)"),
         *_rule("guard", C, r"if \([^()]*\) return;", ""),
         *_rule("guard", C, r"0 <= .*? \? (.*\]) : [^;)]+", r"\1"),
         *_rule("guard", TRITON, r" & \([^()]*\)", ""),
@@ -212,7 +213,8 @@ def _identities() -> list[_Rule]:
         *_rule("identity", TRITON, r", 0\.0\)$", ", 1.0)", only=r"tl\.where\(inside"),
         *_rule("identity", TRITON, r", 2147483647\)\)$", ", 0))"),
         # Elsewhere what a masked load gives is masked again, or not stored.
-        *_rule("identity", TRITON, r"other=0\.0", f"other={nan}", only=r"mask=inside", text_has="tl.dot"),
+        *_rule("identity", TRITON, r"other=0\.0", f"other={nan}", only="mask=inside",
+               text_has="tl.dot"),
         *_rule("identity", TRITON, r'other=-float\("inf"\)', "other=0.0"),
         *_rule("identity", PYTHON, r"col, COLS\)", "col, 0)"),
         *_rule("identity", PALLAS, r"jnp\.zeros(_like)?\(", r"jnp.ones\1("),
@@ -227,7 +229,8 @@ def _strides() -> list[_Rule]:
     wider = r"* (\g<factor> + 1)"
     return [
         *_rule("stride", C | TRITON, factor, wider, _other_size, only=places),
-        *_rule("stride", C | TRITON, r"(?<=[hw] = ).*", _dropped(r" - PAD_[HW]"), _dropped(r" \+ [rs]\b")),
+        *_rule("stride", C | TRITON, r"(?<=[hw] = ).*", _dropped(r" - PAD_[HW]"),
+               _dropped(r" \+ [rs]\b")),
         *_rule("stride", PALLAS, r"\* (STRIDE_H)", r"* (\1 + 1)", only="lambda"),
         *_rule("stride", PALLAS, r"pl\.ds\(s, (\w+), (STRIDE_W)\)", r"pl.ds(s, \1, \2 + 1)",
                r"pl.ds(0, \1, \2)"),
@@ -246,7 +249,7 @@ def _axes() -> list[_Rule]:
     decomposed = r"^\s+const (int|long|long long) \w+ = "
     return [
         *_rule("axis", C, r"\[step\]\[line\]", "[line][step]"),
-        *_rule("axis", C, r"(?<=\w) / (?=\(?[A-Z])", " % ", only=decomposed, unless="mean|deviation"),
+        *_rule("axis", C, r"(?<=\w) / (?=\(?[A-Z])", " % ", only=decomposed),
         *_rule("axis", C, r"(?<=[\w)]) % (?=\(?[A-Z])", " / ", only=decomposed),
         *_rule("axis", C, r"blockIdx\.x|get_group_id\(2\)", _swapped_block, only="col_first"),
         *_rule("axis", C, r"blockIdx\.y|get_group_id\(1\)", _swapped_block, only="col_first"),
@@ -282,7 +285,8 @@ def _reductions() -> list[_Rule]:
         *_rule("reduction", C, r"value = value \+ ", "value = "),
         *_rule("reduction", C, r"(scratch\[thread\] = )scratch\[thread\] \+ ", r"\1"),
         *_rule("reduction", C, r"return b > a ", "return b < a "),
-        *_rule("reduction", C, r"(candidate|other|scratch\[\w+\]) < (position|value) ", r"\1 > \2 "),
+        *_rule("reduction", C, r"(candidate|other|scratch\[\w+\]) < (position|value) ",
+               r"\1 > \2 "),
         *_rule("reduction", C, r"(mask = LANES|count = THREADS) / 2", r"\1 / 4"),
         *_rule("reduction", C, r"\[thread \+ count\]", "[thread]"),
         *_rule("reduction", C, r"sycl::plus<>", "sycl::maximum<>"),
@@ -316,7 +320,8 @@ def _offsets() -> list[_Rule]:
         *_rule("offset", TRITON, r"tl\.arange\(0, (\w+)\)", r"(tl.arange(0, \1) + 1)"),
         *_rule("offset", TRITON, r"(program_id\(\d\)[^*]*) \* (\w+)", r"\1 * (\2 - 1)"),
         *_rule("offset", TRITON, r"first \+ ", ""),
-        *_rule("offset", PALLAS, r"(lambda [\w, ]+: )\((\w), (\w)\)", r"\1(\2 + 1, \3)", r"\1(\2, \3 + 1)"),
+        *_rule("offset", PALLAS, r"(lambda [\w, ]+: )\((\w), (\w)\)", r"\1(\2 + 1, \3)",
+               r"\1(\2, \3 + 1)"),
         *_rule("offset", PALLAS, r"step \* (\w+)", r"(step + 1) * \1"),
         *_rule("offset", PALLAS, r"\(n, p, (0|f), (0|f)\)", r"(n, p // 2, \1, \2)"),
     ]  # fmt: skip

@@ -24,7 +24,7 @@ from .mutators import KINDS, PYTHON
 
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 COMPILE_SECONDS = 120.0
-RUN_SECONDS = 30.0
+RUN_SECONDS = 10.0
 
 
 class Fate(StrEnum):

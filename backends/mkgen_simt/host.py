@@ -18,7 +18,7 @@ from mkgen.record import EvidenceKind, RanOn
 from mkgen_simt.build import Language, binary_hash, build, defines, find_compiler
 from mkgen_simt.memory import Memory
 
-ORDERS = {"forward": 0, "reverse": 1, "random": 2}
+ORDERS = {"forward": 0, "reverse": 1, "random": 2, "warps": 3}
 
 #: Dynamic shared memory a block can have: the opt-in maximum of sm_90 (CUDA programming guide,
 #: table of compute capabilities), the LDS of a CDNA 3 or RDNA workgroup.

@@ -312,7 +312,7 @@ def _offsets() -> list[_Rule]:
         *_rule("offset", C, r"(\w+_first) \+ (line|step)", r"\1 + \2 + 1"),
         *_rule("offset", C, r"item \* (\w+)", r"item", r"item * (\1 - 1)"),
         *_rule("offset", C, r"= thread;", "= thread + 1;"),
-        *_rule("offset", C, r"\+= (THREADS|TILE_K)\)", r"+= \1 + 1)", r"+= \1 - 1)"),
+        *_rule("offset", C, r"\+= (THREADS|TILE_K)\)", r"+= \1 + 1)"),
         *_rule("offset", C, r"\+ \w+ - 1\) / ", ") / ", only="VALUES"),
         *_rule("offset", C, r"\+ my_(row|col)\b", "", only="_first"),
         *_rule("offset", C, r"wave = 1\b", "wave = 2"),

@@ -62,7 +62,7 @@ extern unsigned char section_end[kSectionGuard];
 alignas(128) static unsigned char dynamic_arena[kArena + kCanary];
 
 enum class State : uint8_t { New, Ready, Barrier, Exchange, Done };
-enum class Order : int { Forward, Reverse, Random };
+enum class Order : int { Forward, Reverse, Random, Warps };
 enum class Status : int { Ok, InvalidConfiguration, Failed };
 enum class Op : uint8_t { Sync, Index, Up, Down, Xor, Ballot, Any, All, Active };
 
@@ -184,9 +184,23 @@ static void begin_pass() {
   }
 }
 
+// One warp goes as far as it can before another moves: in the other orders the lanes of all warps
+// advance together, and a warp that runs ahead through a missing barrier would not be seen.
+static int next_in_warp() {
+  const int self = machine.current, first = self / kLanes * kLanes;
+  for (int i = 1; i <= kLanes; ++i) {
+    const int t = first + (self - first + i) % kLanes;
+    if (t < machine.threads && machine.state[t] <= State::Ready) return t;
+  }
+  for (int t = 0; t < machine.threads; ++t)
+    if (machine.state[t] <= State::Ready) return t;
+  return -1;
+}
+
 // The next thread that can go on; -1 when none can.
 static inline int next_thread() {
   if (machine.runnable == 0) return -1;
+  if (machine.order == Order::Warps) return next_in_warp();
   for (;;) {
     while (machine.cursor < machine.threads) {
       const int t = machine.sequence[machine.cursor++];

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
@@ -134,7 +134,7 @@ class Task(Document):
         """The callable to run for `sizes`; a module class is constructed under a fixed seed."""
         if not inspect.isclass(self.reference):
             return self.reference
-        constructor: Callable[..., Callable[..., Any]] = self.reference
+        constructor = cast(Callable[..., Callable[..., Any]], self.reference)
         import torch
 
         arguments = {

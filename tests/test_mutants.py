@@ -99,9 +99,7 @@ def test_a_sample_is_killed(
     drawn = [m for m in sample(pool, SEED, 1) if m.key not in known]
     # a third of the kinds on each backend, others on the next one
     chosen = [
-        m
-        for m in drawn
-        if (BACKENDS.index(m.backend.name) + KINDS.index(m.mutation.kind)) % 3 == 0
+        m for m in drawn if (BACKENDS.index(m.backend.name) + KINDS.index(m.mutation.kind)) % 3 == 0
     ]
     with Workers() as workers:
         results = run(Lab(workers, tmp_path), chosen)

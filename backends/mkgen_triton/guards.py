@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mkgen.errors import ExecutionError
+from mkgen.fence import fenced_bytes
 
 #: Bytes before and after each tensor; a multiple of every element size and of 64-byte alignment.
 GUARD = 4096
@@ -23,7 +24,9 @@ _BYTE = b"\x7d"
 class Guards:
     """Allocates tensors inside larger buffers whose margins are checked afterwards."""
 
-    def __init__(self) -> None:
+    def __init__(self, fenced: bool = False) -> None:
+        """`fenced`: pages that fault stand in for the zones, which shows reads as well."""
+        self._fenced = fenced
         self._held: list[tuple[str, Any, Any]] = []
 
     def allocate(
@@ -36,6 +39,10 @@ class Guards:
         for extent in shape:
             count *= extent
         size = count * dtype.itemsize
+        if self._fenced:
+            held = torch.from_numpy(fenced_bytes(size, 16)).view(dtype)
+            poison(held)
+            return held.view(shape)
         whole = torch.empty((GUARD + size + GUARD,), dtype=torch.uint8)
         word = bytes([FILL]) if given else _WORDS.get(str(dtype), _BYTE)
         zone = torch.tensor(list(word), dtype=torch.uint8).repeat(GUARD // len(word))

@@ -145,7 +145,7 @@ def _rules() -> list[_Rule]:
 def _barriers() -> list[_Rule]:
     return [
         *_rule("barrier", C, r"__syncthreads\(\);|barrier\(CLK_LOCAL_MEM_FENCE\);"
-               r"|sycl::group_barrier\(group\);", ""),
+               r"|item\.barrier\([^;]*\);", ""),
         # What orders the programs of a TPU's grid: a sum over an axis declared parallel is a race.
         *_rule("barrier", PALLAS, r'"arbitrary"', '"parallel"', text_has="scratch_shapes"),
     ]  # fmt: skip
@@ -184,7 +184,7 @@ def _guards() -> list[_Rule]:
         *_rule("guard", C, r"if \([^()]*\) return;", ""),
         *_rule("guard", C, r"0 <= .*? \? (.*\]) : [^;)]+", r"\1"),
         *_rule("guard", TRITON, r" & \([^()]*\)", ""),
-        *_rule("guard", TRITON, r"\([^()]*\) & ", "", r"inside & ", only="inside"),
+        *_rule("guard", TRITON, r"\([^()]*\) & ", "", only="inside"),
         *_rule("guard", TRITON, r"inside & ", ""),
         *_rule("guard", TRITON, r"row_inside & col_inside", "row_inside", "col_inside"),
         *_rule("guard", TRITON, r", mask=.*\)$", ")", only=r"^\s+(tl\.store|\w+ = tl\.load)"),
@@ -201,7 +201,7 @@ def _identities() -> list[_Rule]:
         *_rule("identity", C, r"float value = 0\.0f;", "float value = 0.0f / 0.0f;"),
         *_rule("identity", C, r"float (\w+) = 0\.0f;", r"float \1 = 1.0f;", unless=r"float value"),
         *_rule("identity", C, r"\{0\.0f\}", "{1.0f}"),
-        *_rule("identity", C, r"(= |: )(-INFINITY|LOWEST)", r"\g<1>0.0f"),
+        *_rule("identity", C, r"(= |: )-(INFINITY|std::\S+?\(\))(?=[;)])", r"\g<1>0.0f"),
         *_rule("identity", C, r"(\] : )0\.0f", r"\g<1>1.0f"),
         *_rule("identity", C, r"= 2147483647;", "= 0;"),
         *_rule("identity", C, r"(\? col : )COLS", r"\g<1>0"),
@@ -251,8 +251,10 @@ def _axes() -> list[_Rule]:
         *_rule("axis", C, r"\[step\]\[line\]", "[line][step]"),
         *_rule("axis", C, r"(?<=\w) / (?=\(?[A-Z])", " % ", only=decomposed),
         *_rule("axis", C, r"(?<=[\w)]) % (?=\(?[A-Z])", " / ", only=decomposed),
-        *_rule("axis", C, r"blockIdx\.x|get_group_id\(2\)", _swapped_block, only="col_first"),
-        *_rule("axis", C, r"blockIdx\.y|get_group_id\(1\)", _swapped_block, only="col_first"),
+        *_rule("axis", C, r"blockIdx\.x|get_group\(2\)|get_group_id\(0\)",
+               _swapped_block, only="col_first"),
+        *_rule("axis", C, r"blockIdx\.y|get_group\(1\)|get_group_id\(1\)",
+               _swapped_block, only="col_first"),
         *_rule("axis", C, r"sum\[i\]\[j\]", "sum[j][i]", only=r"\[.*\] = "),
         *_rule("axis", TRITON, r"(?<=\w) // (?=\(?[A-Z])", " % ", unless="grid"),
         *_rule("axis", TRITON, r"(?<=[\w)]) % (?=\(?[A-Z])", " // "),
@@ -274,7 +276,11 @@ def _axes() -> list[_Rule]:
 
 
 def _swapped_block(match: re.Match[str], sizes: Mapping[str, int]) -> str:
-    pairs = {"blockIdx.x": "blockIdx.y", "get_group_id(2)": "get_group_id(1)"}
+    pairs = {
+        "blockIdx.x": "blockIdx.y",
+        "get_group(2)": "get_group(1)",
+        "get_group_id(0)": "get_group_id(1)",
+    }
     return {**pairs, **{b: a for a, b in pairs.items()}}[match[0]]
 
 

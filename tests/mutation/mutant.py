@@ -76,13 +76,22 @@ def bases(backend_name: str, task_name: str) -> list[TemplateCandidate]:
     for candidate, _ in zip(generator.candidates(), range(_SEARCHED), strict=False):
         if found and _flags(candidate) == _flags(found[0]):
             continue
-        if _covered(candidate):
+        if _many_waves(candidate) and _covered(candidate):
             found.append(candidate)
         if len(found) == 2:
             break
     if not found:
         raise UnsupportedError(f"{task_name} on {backend_name}: no parameters fit the check sizes")
     return found
+
+
+def _many_waves(candidate: TemplateCandidate) -> bool:
+    # With one wave a work-group needs no barrier, with two its loop over waves has one round.
+    threads = candidate.request.parameters.get("THREADS")
+    lanes = candidate.backend.archs[candidate.target.arch].sub_group
+    return (
+        "SHUFFLE" not in _flags(candidate) or not isinstance(threads, int) or threads >= 4 * lanes
+    )
 
 
 def _flags(candidate: TemplateCandidate) -> dict[str, bool]:

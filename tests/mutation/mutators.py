@@ -154,7 +154,7 @@ def _barriers() -> list[_Rule]:
 def _bounds() -> list[_Rule]:
     compared = rf"(?<=\w) < ({_SIZE}|count|inside)(?=[;)&?,]| &| \?|$)"
     # One round more of these loops is masked, or does what another thread does too.
-    tiles = r"for \(\w+ (depth_first|item)\b"
+    tiles = r"for \(\w+ (depth_first|item|part)\b"
     return [
         *_rule("bound", C | PYTHON, compared, r" < \1 - 1"),
         *_rule("bound", C | PYTHON, compared, r" < \1 + 1", unless=tiles),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 from mkgen.codegen.candidate import TemplateCandidate, scales
 from mkgen.evaluate.cache import CompileCache
@@ -22,7 +23,7 @@ from mkgen.record import Record, Status
 from .mutant import Mutant
 from .mutators import KINDS, PYTHON
 
-EQUIVALENT = Path(__file__).with_name("equivalent.toml")
+EXPLAINED = Path(__file__).with_name("equivalent.toml")
 COMPILE_SECONDS = 120.0
 RUN_SECONDS = 10.0
 
@@ -55,18 +56,20 @@ class Result:
 
 
 class _Standing(CompileCache):
-    """Answers every compile with the artifact of the unchanged text.
+    """Answers the first compile, which is bench's, with the artifact of the unchanged text.
 
-    Emulators of source text never look at it, and a vendor's compiler says nothing of a wrong
-    barrier; not asking it makes a mutant several times cheaper.
+    Emulators never look at bench's, and a vendor's compiler says nothing of a wrong barrier; not
+    asking it makes a mutant several times cheaper. Small sizes, where compiled, are the mutant's.
     """
 
-    def __init__(self, artifact: Artifact) -> None:
-        self._artifact = artifact
+    def __init__(self, artifact: Artifact, directory: Path) -> None:
+        super().__init__(directory)
+        self._artifact: Artifact | None = artifact
 
     def get(self, key: str) -> Artifact | None:
-        """The one artifact."""
-        return self._artifact
+        """The unchanged artifact, once; then what is stored."""
+        first, self._artifact = self._artifact, None
+        return first or super().get(key)
 
 
 class Lab:
@@ -75,34 +78,37 @@ class Lab:
     def __init__(self, workers: Workers, directory: Path) -> None:
         self._workers = workers
         self._judge = Judge(scales)
+        self._directory = directory
         self._cache = CompileCache(directory)
-        self._artifacts: dict[tuple[str, str], Artifact] = {}
+        self._artifacts: dict[tuple[str, str, int], Artifact] = {}
 
     def judge(self, mutant: Mutant) -> Result:
         """What becomes of `mutant`. RuntimeError when the protocol could not judge it."""
-        artifact = self._artifact(mutant.base)
         emulators = [e for e in mutant.backend.executors() if e.role == "emulate"]
         if any(e.needs_artifact for e in emulators):
-            record = evaluate(mutant.first_check_only(), self._workers, self._settings())
-            if record.status is Status.EVIDENCE_MISSING:  # right so far, and more is asked
-                record = evaluate(mutant, self._workers, self._settings())
-        else:
-            record = evaluate(mutant, self._workers, self._settings(artifact))
-        return self._result(mutant, record)
+            # the protocol compiles every size before it runs one, and most die of the first
+            record = self._evaluate(mutant.first_check_only())
+            if not _right_so_far(record):
+                return self._result(mutant, record)
+        return self._result(mutant, self._evaluate(mutant))
+
+    def _evaluate(self, mutant: Mutant) -> Record:
+        artifact = self._artifact(replace(mutant.base, task=mutant.task))
+        return evaluate(mutant, self._workers, self._settings(artifact))
 
     def _settings(self, artifact: Artifact | None = None) -> Settings:
-        cache = _Standing(artifact) if artifact else self._cache
+        cache = _Standing(artifact, self._directory) if artifact else self._cache
         return Settings(
             self._judge, cache, compile_timeout=COMPILE_SECONDS, run_timeout=RUN_SECONDS
         )
 
     def _artifact(self, base: TemplateCandidate) -> Artifact:
         """The unchanged program's. RuntimeError when that one does not pass: nothing follows."""
-        program = base.program(base.task.workloads()[0])
-        key = (str(base.target), program.text_sha)
+        workloads = base.task.workloads()
+        key = (str(base.target), base.program(workloads[0]).text_sha, len(workloads))
         if key not in self._artifacts:
             record = evaluate(base, self._workers, self._settings())
-            if record.status is not Status.PASS:
+            if record.status is not Status.PASS and not _right_so_far(record):
                 raise RuntimeError(
                     f"unchanged {base.task.name} on {base.target}: {record.status}: {record.reason}"
                 )
@@ -136,6 +142,11 @@ class Lab:
         return ""
 
 
+def _right_so_far(record: Record) -> bool:
+    """Whether nothing is missing but the sizes that `first_check_only` leaves out."""
+    return record.status is Status.EVIDENCE_MISSING and "no held-out sizes" in record.reason
+
+
 def run(
     lab: Lab, mutants: Iterable[Mutant], tell: Callable[[Result], None] | None = None
 ) -> list[Result]:
@@ -150,29 +161,22 @@ def run(
 
 
 @dataclass(frozen=True)
-class Equivalent:
-    """A mutant that computes the same, and why."""
+class Explained:
+    """Why a mutant survives."""
 
-    task: str
-    backend: str
-    mutation: str
+    verdict: Literal["equivalent", "blind"]
+    """It computes the same; or it is wrong, and the backend's executor cannot see it."""
     reason: str
 
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """As `Mutant.key`."""
-        return self.task, self.backend, self.mutation
 
-
-def equivalents() -> dict[tuple[str, str, str], Equivalent]:
-    """The mutants shown to be equivalent, from `equivalent.toml`, one entry per backend."""
-    listed = tomllib.loads(EQUIVALENT.read_text())["equivalent"]
+def explained() -> dict[tuple[str, str, str], Explained]:
+    """The survivors that `equivalent.toml` explains, by `Mutant.key`."""
     found = {}
-    for entry in listed:
+    for entry in tomllib.loads(EXPLAINED.read_text())["survivor"]:
         for backend in entry["backends"]:
             for task in entry["tasks"]:
-                made = Equivalent(task, backend, entry["mutation"], entry["reason"])
-                found[made.key] = made
+                made = Explained(entry["verdict"], entry["reason"])
+                found[task, backend, entry["mutation"]] = made
     return found
 
 
@@ -184,8 +188,9 @@ class Score:
     killed: int
     no_program: int
     equivalent: int
+    blind: int
     survivors: tuple[Result, ...]
-    """Survivors that nobody has shown to be equivalent."""
+    """Survivors that nobody has explained."""
 
     @property
     def rate(self) -> float:
@@ -194,22 +199,23 @@ class Score:
 
     @property
     def sharp_rate(self) -> float:
-        """Killed of those that are programs and compute something else."""
+        """Killed of those that are programs and not equivalent."""
         return self.killed / max(1, self.made - self.no_program - self.equivalent)
 
 
 def score(results: Sequence[Result]) -> Score:
     """Counts `results`."""
-    known = equivalents()
+    known = explained()
     fates = Counter(r.fate for r in results)
     alive = [r for r in results if r.fate is Fate.SURVIVED]
-    unexplained = tuple(r for r in alive if r.mutant.key not in known)
+    verdicts = Counter(known[r.mutant.key].verdict for r in alive if r.mutant.key in known)
     return Score(
         made=len(results),
         killed=fates[Fate.KILLED],
         no_program=fates[Fate.NO_PROGRAM],
-        equivalent=len(alive) - len(unexplained),
-        survivors=unexplained,
+        equivalent=verdicts["equivalent"],
+        blind=verdicts["blind"],
+        survivors=tuple(r for r in alive if r.mutant.key not in known),
     )
 
 
@@ -229,6 +235,7 @@ def _cell(results: Sequence[Result]) -> str:
         return "–"
     got = score(results)
     notes = [f"{got.equivalent} eq"] * bool(got.equivalent)
+    notes += [f"{got.blind} blind"] * bool(got.blind)
     notes += [f"{len(got.survivors)} alive"] * bool(got.survivors)
     notes += [f"{got.no_program} cf"] * bool(got.no_program)
     return f"{got.killed}/{got.made - got.no_program}" + (f" ({', '.join(notes)})" if notes else "")

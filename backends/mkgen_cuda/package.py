@@ -45,13 +45,13 @@ def absent(arch: str) -> str:
         raise ValueError(f"{arch!r} is no NVIDIA arch")
     major, minor, exact = match.groups()
     # A cubin runs on later minors of its major; with an `a` on its own arch alone.
-    fits = f"capability == ({major}, {minor})"
+    unfit = f"capability != ({major}, {minor})"
     if not exact:
-        fits = f"({major}, {minor}) <= capability < ({int(major) + 1}, 0)"
+        unfit = f"not ({major}, {minor}) <= capability < ({int(major) + 1}, 0)"
     return (
         "    if torch.version.cuda is None or not torch.cuda.is_available():\n"
         '        return "PyTorch sees no NVIDIA GPU"\n'
         "    capability = torch.cuda.get_device_capability()\n"
-        f"    if not {fits}:\n"
+        f"    if {unfit}:\n"
         f'        return f"the library is for {arch}, this GPU is of {{capability}}"\n'
     )

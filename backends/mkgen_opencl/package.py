@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.errors import UnsupportedError
-from mkgen.package.model_file import ModelCall, allocations, model_text, returned, shape_text
+from mkgen.package.model_file import (
+    ModelCall,
+    allocations,
+    model_text,
+    returned,
+    rows_text,
+    shape_text,
+)
 from mkgen.program import Launch, Simt
 from mkgen_opencl.devices import INTEL_NAMES
 from mkgen_simt.package import build_script, c_header, library_name
@@ -43,10 +50,7 @@ def parts(plan: PackagePlan) -> PackageParts:
 
 
 def _call(plan: PackagePlan) -> ModelCall:
-    rows = [_row(step) for step in plan.program.steps if isinstance(step, Launch)]
-    one = f"({rows[0]},)"
-    fits = len(rows) == 1 and len(one) < 84  # as ruff would have it
-    launches = one if fits else "(\n" + "".join(f"    {row},\n" for row in rows) + ")"
+    launches = rows_text([_row(s) for s in plan.program.steps if isinstance(s, Launch)])
     if len(plan.program.launches) != len(plan.program.steps):
         raise UnsupportedError(
             f"{plan.task} does more than launch kernels; a package for OpenCL cannot hold that yet"
@@ -157,9 +161,7 @@ def _run(**tensors: torch.Tensor) -> None:
 
     flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
     arrays = {{name: tensor.detach().numpy() for name, tensor in tensors.items()}}
-    buffers = {{
-        name: cl.Buffer(context, flags, hostbuf=array) for name, array in arrays.items()
-    }}
+    buffers = {{name: cl.Buffer(context, flags, hostbuf=array) for name, array in arrays.items()}}
     for entry, size, group, arguments in LAUNCHES:
         kernel = cl.Kernel(program, entry)
         kernel(queue, size, group, *(buffers[name] for name in arguments))

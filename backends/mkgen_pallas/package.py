@@ -47,7 +47,7 @@ def _call(plan: PackagePlan) -> ModelCall:
     ending = "return _run({})[0]\n" if len(plan.outputs) == 1 else "return _run({})\n"
     return ModelCall(
         summary=f"The kernel is {plan.program.sources[0].name}, compiled by JAX at the first "
-        "call. PALLAS_INTERPRET=1 runs it\non a CPU, slowly.",
+        "call. PALLAS_INTERPRET=1 runs it on a CPU, slowly.",
         imports=("import contextlib", "import functools", "import importlib.util", "import os"),
         local_imports=(),
         setup=setup,
@@ -70,7 +70,11 @@ def missing() -> str:
     # JAX is imported late, so that the lines above can say that it is not here.
     import jax
 
-    if not {seen}:
+    try:
+        seen = {seen}
+    except RuntimeError as error:  # JAX_PLATFORMS names one that does not start
+        return f"JAX starts no device: {{error}}"
+    if not seen:
         return "JAX sees no {kind}; with PALLAS_INTERPRET=1 the kernel runs on a CPU"
     return ""
 

@@ -61,7 +61,7 @@ def _run(*tensors: torch.Tensor) -> {result}:
 '''
     return ModelCall(
         summary=f"The kernel is {plan.program.sources[0].name}, compiled by Triton at the first "
-        "call. TRITON_INTERPRET=1 runs it\non CPU tensors, slowly.",
+        "call. TRITON_INTERPRET=1 runs it on CPU tensors, slowly.",
         imports=("import contextlib", "import importlib.util", "import os"),
         local_imports=(),
         setup=setup,

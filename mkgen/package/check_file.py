@@ -17,8 +17,9 @@ def check_text(plan: PackagePlan, task: Task, workload: Workload, budget: Budget
     draws = "".join(
         f"    {name} = {_draw(tensor, workload.sizes)}\n" for name, tensor in task.inputs.items()
     )
-    names = "".join(f"{name}, " for name in task.inputs)
-    listed = names.removesuffix(" ") if len(task.inputs) == 1 else names.removesuffix(", ")
+    listed = ", ".join(task.inputs)
+    if len(task.inputs) == 1:
+        listed = f"({listed},)"
     arguments = _constructor(task, workload)
     if plan.reference_is_class:
         makes = (
@@ -65,12 +66,14 @@ def _draw(tensor: Tensor, sizes: Sizes) -> str:
     wide = "torch.float64" if tensor.dtype == "float64" else "torch.float32"
     word = "randn" if tensor.distribution == "normal" else "rand"
     drawn = f"torch.{word}({shape}, generator=generator, dtype={wide})"
+    plain = drawn
     if tensor.distribution == "uniform" and (low, high) != (0, 1):
-        drawn = f"({drawn} * {high - low} + {low})"
+        drawn = f"{drawn} * {high - low} + {low}"
     if tensor.scale != 1.0:
-        drawn = f"({tensor.scale!r} * {drawn})"
-    narrow = tensor.dtype in ("float16", "bfloat16")
-    return f"{drawn}.to({dtype})" if narrow else drawn
+        drawn = f"{tensor.scale!r} * {drawn if drawn == plain else f'({drawn})'}"
+    if tensor.dtype not in ("float16", "bfloat16"):
+        return drawn
+    return f"{drawn if drawn == plain else f'({drawn})'}.to({dtype})"
 
 
 _TEXT = '''# SPDX-License-Identifier: Apache-2.0

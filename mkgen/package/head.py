@@ -66,7 +66,7 @@ def _launch_facts(launch: Launch, resources: Resources | None) -> Iterator[str]:
     elif isinstance(configuration, TritonLaunch):
         yield f"{grid} programs of {configuration.warps} warps, {configuration.stages} stages"
     else:
-        yield f"grid {grid}"
+        yield "one call"
     if resources is not None:
         yield from _resource_facts(resources)
 

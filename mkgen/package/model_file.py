@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ def model_text(plan: PackagePlan, call: ModelCall) -> str:
     ]
     return (
         _header(plan, call)
-        + f"\nINPUTS = (\n{_rows(plan.inputs)})\n"
+        + f"\nINPUTS = {rows_text(_rows(plan.inputs))}\n"
         + '"""What the kernel was made for: name, shape, dtype."""\n\n'
         + call.setup.strip("\n")
         + "\n\n\n"
@@ -98,8 +99,9 @@ def _header(plan: PackagePlan, call: ModelCall) -> str:
         local.append(f"from reference import {plan.reference}")
     blocks = ["\n".join(block) for block in (standard, others, sorted(local)) if block]
     return (
-        f'# SPDX-License-Identifier: Apache-2.0\n"""{plan.title}, on {plan.program.target} from '
-        f"PyTorch: a custom op and a drop-in module.\n\n{call.summary}\n"
+        f'# SPDX-License-Identifier: Apache-2.0\n"""{plan.task} on {plan.program.target} from '
+        "PyTorch: a custom op and a drop-in module.\n\n"
+        f"{textwrap.fill(f'{plan.title}. {call.summary}', 99, break_on_hyphens=False)}\n"
         '"""\n\n' + "\n\n".join(blocks) + "\n"
     )
 
@@ -112,8 +114,16 @@ def _import_key(line: str) -> tuple[int, int, str]:
     return int(module in _THIRD_PARTY), int(line.startswith("from")), line
 
 
-def _rows(buffers: Sequence[Buffer]) -> str:
-    return "".join(f'    ("{b.name}", {shape_text(b.shape)}, torch.{b.dtype}),\n' for b in buffers)
+def rows_text(rows: Sequence[str]) -> str:
+    """A tuple of `rows`, one a line; a single short one stays on the line, as ruff has it."""
+    one = f"({rows[0]},)"
+    if len(rows) == 1 and len(one) < 84:
+        return one
+    return "(\n" + "".join(f"    {row},\n" for row in rows) + ")"
+
+
+def _rows(buffers: Sequence[Buffer]) -> list[str]:
+    return [f'("{b.name}", {shape_text(b.shape)}, torch.{b.dtype})' for b in buffers]
 
 
 def _annotation(count: int) -> str:

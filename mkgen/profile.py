@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,12 +82,17 @@ class HardwareProfile(Document):
 def load_profile(path: Path) -> HardwareProfile:
     """The profile in the TOML file `path`. UserError names the file and what is wrong in it."""
     try:
-        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        return HardwareProfile.model_validate(data)
+        return _parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"hardware profile {path}: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
         raise UserError(f"hardware profile {path}: {error}") from error
+
+
+@cache  # a search asks for the same device once per candidate
+def _parse(text: str) -> HardwareProfile:
+    data: dict[str, Any] = tomllib.loads(text)
+    return HardwareProfile.model_validate(data)
 
 
 def profiles(extra: Path | None = None) -> dict[str, HardwareProfile]:

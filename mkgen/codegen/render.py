@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from mkgen.codegen.printer import Printer
-from mkgen.codegen.template import Parameters, Template, environment
+from mkgen.codegen.template import Parameters, Template, compiled
 from mkgen.codegen.view import View, make_view
 from mkgen.expression import Expression, evaluate, parse, substitute
 from mkgen.ir.kernel import Kernel
@@ -258,7 +258,7 @@ def _body(
         **{k: printer.index(e) for k, e in view.extents().items()},
         **printer.context(view, request.index_bits),
     }
-    text = environment().from_string(template.body).render(context)
+    text = compiled(template.body).render(context)
     return tidy(text)
 
 

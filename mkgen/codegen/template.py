@@ -158,8 +158,23 @@ def templates_for(
 
 def environment() -> jinja2.Environment:
     """A sandboxed Jinja2 in which an unknown name is an error."""
+    return _environment(template_roots())
+
+
+def compiled(body: str) -> jinja2.Template:
+    """A template's body ready to render; compiled once, because a search renders it often."""
+    return _compiled(template_roots(), body)
+
+
+@cache
+def _compiled(roots: tuple[Path, ...], body: str) -> jinja2.Template:
+    return _environment(roots).from_string(body)
+
+
+@cache
+def _environment(roots: tuple[Path, ...]) -> jinja2.Environment:
     made = jinja2.sandbox.SandboxedEnvironment(
-        loader=jinja2.FileSystemLoader([str(r) for r in template_roots()]),
+        loader=jinja2.FileSystemLoader([str(r) for r in roots]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

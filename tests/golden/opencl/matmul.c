@@ -1,0 +1,39 @@
+#include <CL/cl.h>
+
+// Sizes. Everything below follows from them.
+#define M 4096
+#define N 4096
+#define K 4096
+// Parameters of this variant.
+#define TILE_M 32
+#define TILE_N 128
+#define ITEM_M 8
+#define ITEM_N 8
+
+// Sets the arguments of a kernel and enqueues it.
+static cl_int enqueue(cl_command_queue queue, cl_program program, const char* name,
+                      cl_uint count, const cl_mem* const* arguments, cl_uint rank,
+                      const size_t* total, const size_t* local, cl_event* event) {
+  cl_int status;
+  cl_kernel kernel = clCreateKernel(program, name, &status);
+  if (status != CL_SUCCESS) return status;
+  for (cl_uint i = 0; i < count && status == CL_SUCCESS; ++i)
+    status = clSetKernelArg(kernel, i, sizeof(cl_mem), arguments[i]);
+  if (status == CL_SUCCESS)
+    status = clEnqueueNDRangeKernel(queue, kernel, rank, NULL, total, local, 0, NULL, event);
+  clReleaseKernel(kernel);  // the queue keeps it until it has run
+  return status;
+}
+
+// Enqueues on an in-order queue; `program` is built from the .cl file.
+cl_int matmul_f32(cl_command_queue queue, cl_program program, cl_mem a, cl_mem b, cl_mem y,
+                  cl_event* event) {
+  cl_int status = CL_SUCCESS;
+  if (status == CL_SUCCESS) {
+    const size_t local[] = {(size_t)((TILE_M / ITEM_M) * (TILE_N / ITEM_N)), (size_t)(1)};
+    const size_t total[] = {((N + TILE_N - 1) / TILE_N) * (size_t)((TILE_M / ITEM_M) * (TILE_N / ITEM_N)), ((M + TILE_M - 1) / TILE_M) * (size_t)(1)};
+    const cl_mem* const arguments[] = {&a, &b, &y};
+    status = enqueue(queue, program, "matmul_kernel", 3, arguments, 2, total, local, event);
+  }
+  return status;
+}

@@ -1,0 +1,83 @@
+#include <limits>
+#include <sycl/sycl.hpp>
+namespace oneapi = sycl::ext::oneapi;
+namespace exp_ = sycl::ext::oneapi::experimental;
+
+// Sizes. Everything below follows from them.
+constexpr int ROWS = 4096, COLS = 4096;
+// Parameters of this variant.
+constexpr int THREADS = 128;
+
+// The larger of two; NaN wins, as in PyTorch.
+inline float maximum(float a, float b) { return b > a || b != b ? b : a; }
+
+constexpr int VALUES = (COLS + THREADS - 1) / THREADS;  // columns a thread
+
+// The largest of `value` over the work-group; every thread gets it.
+inline float workgroup_max(float value, float* scratch) {
+  const auto group = oneapi::this_work_item::get_work_group<1>();
+  const int thread = group.get_local_linear_id();
+  scratch[thread] = value;
+  sycl::group_barrier(group);
+  for (int count = THREADS / 2; count > 0; count /= 2) {
+    if (thread < count)
+      scratch[thread] = maximum(scratch[thread], scratch[thread + count]);
+    sycl::group_barrier(group);
+  }
+  value = scratch[0];
+  sycl::group_barrier(group);  // scratch may be written again
+  return value;
+}
+
+extern "C" SYCL_EXT_ONEAPI_FUNCTION_PROPERTY((exp_::nd_range_kernel<1>))
+void softmax_kernel(const float* x, float* y) {
+  const auto group = oneapi::this_work_item::get_work_group<1>();
+  exp_::work_group_static<float[THREADS]> scratch;
+  const int thread = group.get_local_linear_id();
+  const int row = group.get_group_id(0);
+
+  float x_value[VALUES];
+  float weight[VALUES];
+
+  float highest = -std::numeric_limits<float>::infinity();
+#pragma unroll
+  for (int item = 0; item < VALUES; ++item) {
+    const int col = item * THREADS + thread;
+    if (col < COLS) {
+      x_value[item] = x[row * COLS + col];
+      highest = maximum(highest, x_value[item]);
+    }
+  }
+
+  highest = workgroup_max(highest, scratch);
+
+  float total = 0.0f;
+#pragma unroll
+  for (int item = 0; item < VALUES; ++item) {
+    const int col = item * THREADS + thread;
+    if (col < COLS) {
+      weight[item] = sycl::exp(x_value[item] - highest);
+      total += weight[item];
+    }
+  }
+
+  total = sycl::reduce_over_group(group, total, sycl::plus<>());
+
+#pragma unroll
+  for (int item = 0; item < VALUES; ++item) {
+    const int col = item * THREADS + thread;
+    if (col < COLS) {
+      y[row * COLS + col] = weight[item] / total;
+    }
+  }
+}
+
+// Submits to `queue`; every pointer is a contiguous USM array, shapes above.
+sycl::event softmax_f32(sycl::queue& queue, const float* x, float* y) {
+  return exp_::submit_with_event(queue, [&](sycl::handler& handler) {
+    const sycl::range<1> groups(ROWS);
+    const sycl::range<1> items(THREADS);
+    exp_::nd_launch(handler, sycl::nd_range<1>(groups * items, items),
+                    exp_::kernel_function<softmax_kernel>, x, y);
+  });
+}

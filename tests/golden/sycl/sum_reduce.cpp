@@ -1,0 +1,36 @@
+#include <sycl/sycl.hpp>
+namespace oneapi = sycl::ext::oneapi;
+namespace exp_ = sycl::ext::oneapi::experimental;
+
+// Sizes. Everything below follows from them.
+constexpr int ROWS = 8192, COLS = 8192;
+// Parameters of this variant.
+constexpr int THREADS = 64;
+
+extern "C" SYCL_EXT_ONEAPI_FUNCTION_PROPERTY((exp_::nd_range_kernel<1>))
+void sum_reduce_kernel(const float* x, float* y) {
+  const auto group = oneapi::this_work_item::get_work_group<1>();
+  const int thread = group.get_local_linear_id();
+  const int row = group.get_group_id(0);
+
+  float y2 = 0.0f;
+  for (int col = thread; col < COLS; col += THREADS) {
+    y2 += x[row * COLS + col];
+  }
+
+  y2 = sycl::reduce_over_group(group, y2, sycl::plus<>());
+
+  if (thread == 0) {
+    y[row] = y2;
+  }
+}
+
+// Submits to `queue`; every pointer is a contiguous USM array, shapes above.
+sycl::event sum_reduce_f32(sycl::queue& queue, const float* x, float* y) {
+  return exp_::submit_with_event(queue, [&](sycl::handler& handler) {
+    const sycl::range<1> groups(ROWS);
+    const sycl::range<1> items(THREADS);
+    exp_::nd_launch(handler, sycl::nd_range<1>(groups * items, items),
+                    exp_::kernel_function<sum_reduce_kernel>, x, y);
+  });
+}

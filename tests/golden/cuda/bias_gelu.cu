@@ -6,7 +6,8 @@ constexpr int ROWS = 8192, COLS = 4096;
 constexpr int THREADS = 128, ITEMS = 1;
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-bias_gelu_kernel(const float* __restrict__ x, const float* __restrict__ bias, float* __restrict__ y) {
+bias_gelu_kernel(const float* __restrict__ x, const float* __restrict__ bias,
+                 float* __restrict__ y) {
   const int first = blockIdx.x * (THREADS * ITEMS) + threadIdx.x;
 #pragma unroll
   for (int item = 0; item < ITEMS; ++item) {

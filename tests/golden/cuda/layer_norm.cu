@@ -6,7 +6,6 @@ constexpr int ROWS = 8192, COLS = 4096;
 constexpr int THREADS = 128;
 
 constexpr int LANES = 32;
-
 constexpr int VALUES = (COLS + THREADS - 1) / THREADS;  // columns a thread
 
 // The sum of `value` over the work-group; every thread gets it.

@@ -46,8 +46,10 @@ linear_relu_kernel(const float* __restrict__ x, const float* __restrict__ weight
 #pragma unroll
     for (int step = 0; step < TILE_K; ++step) {
       float x_part[ITEM_M], weight_part[ITEM_N];
-      for (int i = 0; i < ITEM_M; ++i) x_part[i] = x_tile[step][i * (TILE_M / ITEM_M) + my_row];
-      for (int j = 0; j < ITEM_N; ++j) weight_part[j] = weight_tile[step][j * (TILE_N / ITEM_N) + my_col];
+      for (int i = 0; i < ITEM_M; ++i)
+        x_part[i] = x_tile[step][i * (TILE_M / ITEM_M) + my_row];
+      for (int j = 0; j < ITEM_N; ++j)
+        weight_part[j] = weight_tile[step][j * (TILE_N / ITEM_N) + my_col];
       for (int i = 0; i < ITEM_M; ++i)
         for (int j = 0; j < ITEM_N; ++j) sum[i][j] += x_part[i] * weight_part[j];
     }

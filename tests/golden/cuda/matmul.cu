@@ -45,8 +45,10 @@ matmul_kernel(const float* __restrict__ a, const float* __restrict__ b, float* _
 #pragma unroll
     for (int step = 0; step < TILE_K; ++step) {
       float a_part[ITEM_M], b_part[ITEM_N];
-      for (int i = 0; i < ITEM_M; ++i) a_part[i] = a_tile[step][i * (TILE_M / ITEM_M) + my_row];
-      for (int j = 0; j < ITEM_N; ++j) b_part[j] = b_tile[step][j * (TILE_N / ITEM_N) + my_col];
+      for (int i = 0; i < ITEM_M; ++i)
+        a_part[i] = a_tile[step][i * (TILE_M / ITEM_M) + my_row];
+      for (int j = 0; j < ITEM_N; ++j)
+        b_part[j] = b_tile[step][j * (TILE_N / ITEM_N) + my_col];
       for (int i = 0; i < ITEM_M; ++i)
         for (int j = 0; j < ITEM_N; ++j) sum[i][j] += a_part[i] * b_part[j];
     }

@@ -9,7 +9,6 @@ constexpr int THREADS = 128;
 __device__ float maximum(float a, float b) { return b > a || b != b ? b : a; }
 
 constexpr int LANES = 32;
-
 constexpr int VALUES = (COLS + THREADS - 1) / THREADS;  // columns a thread
 
 // The largest of `value` over the work-group; every thread gets it.

@@ -10,7 +10,8 @@ constexpr int THREADS = (TILE_M / ITEM_M) * (TILE_N / ITEM_N);
 
 // A product of matrices: k walks the rows, (n, p, q) the columns, the sum runs over (c, r, s).
 extern "C" __global__ void __launch_bounds__(THREADS)
-conv2d_kernel(const float* __restrict__ x, const float* __restrict__ weight, float* __restrict__ y) {
+conv2d_kernel(const float* __restrict__ x, const float* __restrict__ weight,
+              float* __restrict__ y) {
   // Depth first, so that a thread reads neighbouring words; one word of padding spreads the banks.
   __shared__ float weight_tile[TILE_K][TILE_M + 1];
   __shared__ float x_tile[TILE_K][TILE_N + 1];
@@ -44,7 +45,8 @@ conv2d_kernel(const float* __restrict__ x, const float* __restrict__ weight, flo
         const int s = depth % S;
         const int h = p + r - PAD_H;
         const int w = q + s - PAD_W;
-        value = 0 <= h && h < H && 0 <= w && w < W ? x[((n * C + c) * H + h) * W + w] : 0.0f;
+        const bool inside = 0 <= h && h < H && 0 <= w && w < W;
+        value = inside ? x[((n * C + c) * H + h) * W + w] : 0.0f;
       }
       x_tile[step][line] = value;
     }
@@ -54,8 +56,10 @@ conv2d_kernel(const float* __restrict__ x, const float* __restrict__ weight, flo
 #pragma unroll
     for (int step = 0; step < TILE_K; ++step) {
       float weight_part[ITEM_M], x_part[ITEM_N];
-      for (int i = 0; i < ITEM_M; ++i) weight_part[i] = weight_tile[step][i * (TILE_M / ITEM_M) + my_row];
-      for (int j = 0; j < ITEM_N; ++j) x_part[j] = x_tile[step][j * (TILE_N / ITEM_N) + my_col];
+      for (int i = 0; i < ITEM_M; ++i)
+        weight_part[i] = weight_tile[step][i * (TILE_M / ITEM_M) + my_row];
+      for (int j = 0; j < ITEM_N; ++j)
+        x_part[j] = x_tile[step][j * (TILE_N / ITEM_N) + my_col];
       for (int i = 0; i < ITEM_M; ++i)
         for (int j = 0; j < ITEM_N; ++j) sum[i][j] += weight_part[i] * x_part[j];
     }

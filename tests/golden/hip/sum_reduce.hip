@@ -6,7 +6,6 @@ constexpr int ROWS = 8192, COLS = 8192;
 constexpr int THREADS = 512;
 
 constexpr int LANES = 64;
-
 // The sum of `value` over the work-group; every thread gets it.
 __device__ float workgroup_sum(float value, float* scratch) {
   const int thread = threadIdx.x;
@@ -29,15 +28,15 @@ sum_reduce_kernel(const float* __restrict__ x, float* __restrict__ y) {
   const int thread = threadIdx.x;
   const int row = blockIdx.x;
 
-  float y2 = 0.0f;
+  float total = 0.0f;
   for (int col = thread; col < COLS; col += THREADS) {
-    y2 += x[row * COLS + col];
+    total += x[row * COLS + col];
   }
 
-  y2 = workgroup_sum(y2, scratch);
+  total = workgroup_sum(total, scratch);
 
   if (thread == 0) {
-    y[row] = y2;
+    y[row] = total;
   }
 }
 

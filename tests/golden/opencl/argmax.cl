@@ -15,8 +15,10 @@ float workgroup_max(float value, __local float* scratch) {
   scratch[thread] = value;
   barrier(CLK_LOCAL_MEM_FENCE);
   for (int count = THREADS / 2; count > 0; count /= 2) {
-    if (thread < count)
-      scratch[thread] = maximum(scratch[thread], scratch[thread + count]);
+    if (thread < count) {
+      const float other = scratch[thread + count];
+      scratch[thread] = maximum(scratch[thread], other);
+    }
     barrier(CLK_LOCAL_MEM_FENCE);
   }
   value = scratch[0];
@@ -30,8 +32,10 @@ int workgroup_min_int32(int value, __local int* scratch) {
   scratch[thread] = value;
   barrier(CLK_LOCAL_MEM_FENCE);
   for (int count = THREADS / 2; count > 0; count /= 2) {
-    if (thread < count)
-      scratch[thread] = scratch[thread + count] < scratch[thread] ? scratch[thread + count] : scratch[thread];
+    if (thread < count) {
+      const int other = scratch[thread + count];
+      scratch[thread] = other < scratch[thread] ? other : scratch[thread];
+    }
     barrier(CLK_LOCAL_MEM_FENCE);
   }
   value = scratch[0];

@@ -12,8 +12,10 @@ float workgroup_sum(float value, __local float* scratch) {
   scratch[thread] = value;
   barrier(CLK_LOCAL_MEM_FENCE);
   for (int count = THREADS / 2; count > 0; count /= 2) {
-    if (thread < count)
-      scratch[thread] = scratch[thread] + scratch[thread + count];
+    if (thread < count) {
+      const float other = scratch[thread + count];
+      scratch[thread] = scratch[thread] + other;
+    }
     barrier(CLK_LOCAL_MEM_FENCE);
   }
   value = scratch[0];

@@ -31,7 +31,8 @@ void max_pool2d_kernel(__global const float* restrict x, __global float* restric
     for (int s = 0; s < WINDOW_W; ++s) {
       const int h = p * STRIDE_H + r - PAD_H;
       const int w = q * STRIDE_W + s - PAD_W;
-      best = maximum(best, 0 <= h && h < H && 0 <= w && w < W ? x[((n * C + c) * H + h) * W + w] : -INFINITY);
+      const bool inside = 0 <= h && h < H && 0 <= w && w < W;
+      best = maximum(best, inside ? x[((n * C + c) * H + h) * W + w] : -INFINITY);
     }
 
   y[row] = best;

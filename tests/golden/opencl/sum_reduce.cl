@@ -10,8 +10,10 @@ float workgroup_sum(float value, __local float* scratch) {
   scratch[thread] = value;
   barrier(CLK_LOCAL_MEM_FENCE);
   for (int count = THREADS / 2; count > 0; count /= 2) {
-    if (thread < count)
-      scratch[thread] = scratch[thread] + scratch[thread + count];
+    if (thread < count) {
+      const float other = scratch[thread + count];
+      scratch[thread] = scratch[thread] + other;
+    }
     barrier(CLK_LOCAL_MEM_FENCE);
   }
   value = scratch[0];
@@ -25,14 +27,14 @@ void sum_reduce_kernel(__global const float* restrict x, __global float* restric
   const int thread = get_local_id(0);
   const int row = get_group_id(0);
 
-  float y2 = 0.0f;
+  float total = 0.0f;
   for (int col = thread; col < COLS; col += THREADS) {
-    y2 += x[row * COLS + col];
+    total += x[row * COLS + col];
   }
 
-  y2 = workgroup_sum(y2, scratch);
+  total = workgroup_sum(total, scratch);
 
   if (thread == 0) {
-    y[row] = y2;
+    y[row] = total;
   }
 }

@@ -13,7 +13,9 @@ def argmax_kernel(x, y):
     col = jax.lax.broadcasted_iota(jnp.int32, (ROW_BLOCK, COLS), 1)
     x_value = x[...]
     highest = jnp.max(x_value, axis=1, keepdims=True)
-    position = jnp.min(jnp.where((x_value == highest) | (x_value != x_value), col, COLS), axis=1, keepdims=True)
+    position = jnp.min(
+        jnp.where((x_value == highest) | (x_value != x_value), col, COLS), axis=1, keepdims=True
+    )
     argmax = position.astype(jnp.int32)
     y[...] = argmax
 
@@ -38,5 +40,5 @@ def argmax(x: jax.Array) -> jax.Array:
         compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel",)),
         name="argmax_kernel",
     )(x)
-    y = y.reshape(ROWS,)
+    y = y.reshape(ROWS)
     return y

@@ -11,9 +11,11 @@ TILE_M, TILE_N, TILE_K = 128, 512, 128
 
 def linear_relu_kernel(x, weight, bias, y, total):
     step = pl.program_id(2)
+
     @pl.when(step == 0)
     def _():
         total[...] = jnp.zeros_like(total)
+
     # The last blocks reach over the end of the sum. Both sides are masked: 0 * NaN is NaN.
     inside = K - step * TILE_K
     left_depth = jax.lax.broadcasted_iota(jnp.int32, (TILE_M, TILE_K), 1)
@@ -25,6 +27,7 @@ def linear_relu_kernel(x, weight, bias, y, total):
         precision=jax.lax.Precision.HIGHEST,
         preferred_element_type=jnp.float32,
     )
+
     @pl.when(step == pl.num_programs(2) - 1)
     def _():
         linear_bias = total[...] + bias[...]

@@ -10,8 +10,8 @@ ROW_BLOCK = 8
 
 
 def sum_reduce_kernel(x, y):
-    y2 = jnp.sum(x[...], axis=1, keepdims=True)
-    y[...] = y2
+    total = jnp.sum(x[...], axis=1, keepdims=True)
+    y[...] = total
 
 
 def sum_reduce(x: jax.Array) -> jax.Array:
@@ -34,5 +34,5 @@ def sum_reduce(x: jax.Array) -> jax.Array:
         compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel",)),
         name="sum_reduce_kernel",
     )(x)
-    y = y.reshape(ROWS,)
+    y = y.reshape(ROWS)
     return y

@@ -47,7 +47,8 @@ void conv2d_bias_relu_kernel(const float* x, const float* weight, const float* b
         const int s = depth % S;
         const int h = p * STRIDE_H + r - PAD_H;
         const int w = q * STRIDE_W + s - PAD_W;
-        value = 0 <= h && h < H && 0 <= w && w < W ? x[((n * C + c) * H + h) * W + w] : 0.0f;
+        const bool inside = 0 <= h && h < H && 0 <= w && w < W;
+        value = inside ? x[((n * C + c) * H + h) * W + w] : 0.0f;
       }
       x_tile[step][line] = value;
     }
@@ -57,8 +58,10 @@ void conv2d_bias_relu_kernel(const float* x, const float* weight, const float* b
 #pragma unroll
     for (int step = 0; step < TILE_K; ++step) {
       float weight_part[ITEM_M], x_part[ITEM_N];
-      for (int i = 0; i < ITEM_M; ++i) weight_part[i] = weight_tile[step][i * (TILE_M / ITEM_M) + my_row];
-      for (int j = 0; j < ITEM_N; ++j) x_part[j] = x_tile[step][j * (TILE_N / ITEM_N) + my_col];
+      for (int i = 0; i < ITEM_M; ++i)
+        weight_part[i] = weight_tile[step][i * (TILE_M / ITEM_M) + my_row];
+      for (int j = 0; j < ITEM_N; ++j)
+        x_part[j] = x_tile[step][j * (TILE_N / ITEM_N) + my_col];
       for (int i = 0; i < ITEM_M; ++i)
         for (int j = 0; j < ITEM_N; ++j) sum[i][j] += weight_part[i] * x_part[j];
     }

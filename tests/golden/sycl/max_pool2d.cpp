@@ -9,6 +9,8 @@ constexpr int STRIDE_H = 2, STRIDE_W = 2, PAD_H = 1, PAD_W = 1, P = 56, Q = 56;
 // Parameters of this variant.
 constexpr int THREADS = 64;
 
+constexpr float INFINITE = std::numeric_limits<float>::infinity();
+
 // The larger of two; NaN wins, as in PyTorch.
 inline float maximum(float a, float b) { return b > a || b != b ? b : a; }
 
@@ -22,12 +24,13 @@ void max_pool2d_kernel(const float* x, float* y) {
   const int p = (row / Q) % P;
   const int q = row % Q;
 
-  float best = -std::numeric_limits<float>::infinity();
+  float best = -INFINITE;
   for (int r = 0; r < WINDOW_H; ++r)
     for (int s = 0; s < WINDOW_W; ++s) {
       const int h = p * STRIDE_H + r - PAD_H;
       const int w = q * STRIDE_W + s - PAD_W;
-      best = maximum(best, 0 <= h && h < H && 0 <= w && w < W ? x[((n * C + c) * H + h) * W + w] : -std::numeric_limits<float>::infinity());
+      const bool inside = 0 <= h && h < H && 0 <= w && w < W;
+      best = maximum(best, inside ? x[((n * C + c) * H + h) * W + w] : -INFINITE);
     }
 
   y[row] = best;

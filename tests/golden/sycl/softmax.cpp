@@ -8,6 +8,8 @@ constexpr int ROWS = 4096, COLS = 4096;
 // Parameters of this variant.
 constexpr int THREADS = 128;
 
+constexpr float INFINITE = std::numeric_limits<float>::infinity();
+
 // The larger of two; NaN wins, as in PyTorch.
 inline float maximum(float a, float b) { return b > a || b != b ? b : a; }
 
@@ -20,8 +22,10 @@ inline float workgroup_max(float value, float* scratch) {
   scratch[thread] = value;
   sycl::group_barrier(group);
   for (int count = THREADS / 2; count > 0; count /= 2) {
-    if (thread < count)
-      scratch[thread] = maximum(scratch[thread], scratch[thread + count]);
+    if (thread < count) {
+      const float other = scratch[thread + count];
+      scratch[thread] = maximum(scratch[thread], other);
+    }
     sycl::group_barrier(group);
   }
   value = scratch[0];
@@ -39,7 +43,7 @@ void softmax_kernel(const float* x, float* y) {
   float x_value[VALUES];
   float weight[VALUES];
 
-  float highest = -std::numeric_limits<float>::infinity();
+  float highest = -INFINITE;
 #pragma unroll
   for (int item = 0; item < VALUES; ++item) {
     const int col = item * THREADS + thread;

@@ -13,15 +13,15 @@ void sum_reduce_kernel(const float* x, float* y) {
   const int thread = group.get_local_linear_id();
   const int row = group.get_group_id(0);
 
-  float y2 = 0.0f;
+  float total = 0.0f;
   for (int col = thread; col < COLS; col += THREADS) {
-    y2 += x[row * COLS + col];
+    total += x[row * COLS + col];
   }
 
-  y2 = sycl::reduce_over_group(group, y2, sycl::plus<>());
+  total = sycl::reduce_over_group(group, total, sycl::plus<>());
 
   if (thread == 0) {
-    y[row] = y2;
+    y[row] = total;
   }
 }
 

@@ -21,7 +21,12 @@ def argmax_kernel(x, y, COLS: tl.constexpr, BLOCK: tl.constexpr):
     inside = col < COLS
     x_value = tl.load(x + row * COLS + col, mask=inside, other=0.0)
     highest = row_max(tl.where(inside, x_value, -float("inf")))
-    position = tl.min(tl.where(inside, tl.where((x_value == highest) | ((x_value) != (x_value)), col, COLS), 2147483647), axis=0)
+    position = tl.min(
+        tl.where(
+            inside, tl.where((x_value == highest) | (x_value != x_value), col, COLS), 2147483647
+        ),
+        axis=0,
+    )
     argmax = position.to(tl.int64)
     tl.store(y + row, argmax)
 

@@ -34,7 +34,11 @@ def conv2d_kernel(
         s = depth % S
         h = p + r - PAD_H
         w = q + s - PAD_W
-        x_value = tl.load(x + ((n * C + c) * H + h) * W + w, mask=inside & (0 <= h) & (h < H) & (0 <= w) & (w < W), other=0.0)
+        x_value = tl.load(
+            x + ((n * C + c) * H + h) * W + w,
+            mask=inside & (0 <= h) & (h < H) & (0 <= w) & (w < W),
+            other=0.0,
+        )
         total = tl.dot(weight_value, x_value, total, input_precision="ieee")
     row_inside, col_inside = k < K, col < N * P * Q
     n = col // (P * Q)
@@ -54,7 +58,7 @@ def conv2d(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
             got = f"{array.dtype} {tuple(array.shape)}"
             raise ValueError(f"{name} must be contiguous {dtype} {shape}, got {got}")
     y = torch.empty((N, K, P, Q), dtype=torch.float32, device=x.device)
-    grid = (-(-(N * P * Q) // TILE_N), -(-K // TILE_M))
+    grid = (triton.cdiv(N * P * Q, TILE_N), triton.cdiv(K, TILE_M))
     conv2d_kernel[grid](
         x, weight, y, N, C, H, W, K, R, S, PAD_H, PAD_W, P, Q, TILE_M, TILE_N, TILE_K,
         num_warps=WARPS, num_stages=STAGES,

@@ -35,7 +35,11 @@ def conv2d_bias_relu_kernel(
         s = depth % S
         h = p * STRIDE_H + r - PAD_H
         w = q * STRIDE_W + s - PAD_W
-        x_value = tl.load(x + ((n * C + c) * H + h) * W + w, mask=inside & (0 <= h) & (h < H) & (0 <= w) & (w < W), other=0.0)
+        x_value = tl.load(
+            x + ((n * C + c) * H + h) * W + w,
+            mask=inside & (0 <= h) & (h < H) & (0 <= w) & (w < W),
+            other=0.0,
+        )
         total = tl.dot(weight_value, x_value, total, input_precision="ieee")
     row_inside, col_inside = k < K, col < N * P * Q
     n = col // (P * Q)
@@ -43,7 +47,11 @@ def conv2d_bias_relu_kernel(
     q = col % Q
     bias_value = tl.load(bias + k, mask=row_inside, other=0.0)
     conv2d_bias = total + bias_value
-    tl.store(y + ((n * K + k) * P + p) * Q + q, tl.where(conv2d_bias < 0.0, 0.0, conv2d_bias), mask=row_inside & col_inside)
+    tl.store(
+        y + ((n * K + k) * P + p) * Q + q,
+        tl.where(conv2d_bias < 0.0, 0.0, conv2d_bias),
+        mask=row_inside & col_inside,
+    )
 
 
 def conv2d_bias_relu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -58,9 +66,10 @@ def conv2d_bias_relu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) 
             got = f"{array.dtype} {tuple(array.shape)}"
             raise ValueError(f"{name} must be contiguous {dtype} {shape}, got {got}")
     y = torch.empty((N, K, P, Q), dtype=torch.float32, device=x.device)
-    grid = (-(-(N * P * Q) // TILE_N), -(-K // TILE_M))
+    grid = (triton.cdiv(N * P * Q, TILE_N), triton.cdiv(K, TILE_M))
     conv2d_bias_relu_kernel[grid](
-        x, weight, bias, y, N, C, H, W, K, R, S, STRIDE_H, STRIDE_W, PAD_H, PAD_W, P, Q, TILE_M, TILE_N, TILE_K,
+        x, weight, bias, y, N, C, H, W, K, R, S, STRIDE_H, STRIDE_W, PAD_H, PAD_W, P, Q, TILE_M,
+        TILE_N, TILE_K,
         num_warps=WARPS, num_stages=STAGES,
     )
     return y

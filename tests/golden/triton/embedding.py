@@ -33,7 +33,7 @@ def embedding(ids: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
             got = f"{array.dtype} {tuple(array.shape)}"
             raise ValueError(f"{name} must be contiguous {dtype} {shape}, got {got}")
     y = torch.empty((B, T, D), dtype=torch.float32, device=ids.device)
-    grid = (-(-(B * T * D) // BLOCK),)
+    grid = (triton.cdiv(B * T * D, BLOCK),)
     embedding_kernel[grid](
         ids, table, y, B, T, D, BLOCK,
         num_warps=WARPS, num_stages=1,

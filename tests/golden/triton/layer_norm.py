@@ -21,7 +21,9 @@ def layer_norm_kernel(x, weight, bias, y, COLS: tl.constexpr, BLOCK: tl.constexp
     inverse_deviation = tl.rsqrt(squares / COLS + 1e-05)
     weight_value = tl.load(weight + col, mask=inside, other=0.0)
     bias_value = tl.load(bias + col, mask=inside, other=0.0)
-    tl.store(y + row * COLS + col, centered * inverse_deviation * weight_value + bias_value, mask=inside)
+    tl.store(
+        y + row * COLS + col, centered * inverse_deviation * weight_value + bias_value, mask=inside
+    )
 
 
 def layer_norm(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

@@ -28,7 +28,9 @@ def linear_relu_kernel(
     row_inside, col_inside = m < M, n < N
     bias_value = tl.load(bias + n, mask=col_inside, other=0.0)
     linear_bias = total + bias_value
-    tl.store(y + m * N + n, tl.where(linear_bias < 0.0, 0.0, linear_bias), mask=row_inside & col_inside)
+    tl.store(
+        y + m * N + n, tl.where(linear_bias < 0.0, 0.0, linear_bias), mask=row_inside & col_inside
+    )
 
 
 def linear_relu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -43,7 +45,7 @@ def linear_relu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> to
             got = f"{array.dtype} {tuple(array.shape)}"
             raise ValueError(f"{name} must be contiguous {dtype} {shape}, got {got}")
     y = torch.empty((M, N), dtype=torch.float32, device=x.device)
-    grid = (-(-N // TILE_N), -(-M // TILE_M))
+    grid = (triton.cdiv(N, TILE_N), triton.cdiv(M, TILE_M))
     linear_relu_kernel[grid](
         x, weight, bias, y, M, N, K, TILE_M, TILE_N, TILE_K,
         num_warps=WARPS, num_stages=STAGES,

@@ -40,7 +40,7 @@ def matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
             got = f"{array.dtype} {tuple(array.shape)}"
             raise ValueError(f"{name} must be contiguous {dtype} {shape}, got {got}")
     y = torch.empty((M, N), dtype=torch.float32, device=a.device)
-    grid = (-(-N // TILE_N), -(-M // TILE_M))
+    grid = (triton.cdiv(N, TILE_N), triton.cdiv(M, TILE_M))
     matmul_kernel[grid](
         a, b, y, M, N, K, TILE_M, TILE_N, TILE_K,
         num_warps=WARPS, num_stages=STAGES,

@@ -27,7 +27,11 @@ def max_pool2d_kernel(
         for s in range(WINDOW_W):
             h = p * STRIDE_H + r - PAD_H
             w = q * STRIDE_W + s - PAD_W
-            x_value = tl.load(x + ((n * C + c) * H + h) * W + w, mask=inside & (0 <= h) & (h < H) & (0 <= w) & (w < W), other=-float("inf"))
+            x_value = tl.load(
+                x + ((n * C + c) * H + h) * W + w,
+                mask=inside & (0 <= h) & (h < H) & (0 <= w) & (w < W),
+                other=-float("inf"),
+            )
             best = tl.maximum(best, x_value, propagate_nan=tl.PropagateNan.ALL)
     tl.store(y + row, best, mask=inside)
 
@@ -42,7 +46,7 @@ def max_pool2d(x: torch.Tensor) -> torch.Tensor:
             got = f"{array.dtype} {tuple(array.shape)}"
             raise ValueError(f"{name} must be contiguous {dtype} {shape}, got {got}")
     y = torch.empty((N, C, P, Q), dtype=torch.float32, device=x.device)
-    grid = (-(-(N * C * P * Q) // BLOCK),)
+    grid = (triton.cdiv(N * C * P * Q, BLOCK),)
     max_pool2d_kernel[grid](
         x, y, N, C, H, W, WINDOW_H, WINDOW_W, STRIDE_H, STRIDE_W, PAD_H, PAD_W, P, Q, BLOCK,
         num_warps=WARPS, num_stages=1,

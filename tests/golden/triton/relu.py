@@ -26,7 +26,7 @@ def relu(x: torch.Tensor) -> torch.Tensor:
             got = f"{array.dtype} {tuple(array.shape)}"
             raise ValueError(f"{name} must be contiguous {dtype} {shape}, got {got}")
     y = torch.empty((ROWS, COLS), dtype=torch.float32, device=x.device)
-    grid = (-(-(ROWS * COLS) // BLOCK),)
+    grid = (triton.cdiv(ROWS * COLS, BLOCK),)
     relu_kernel[grid](
         x, y, ROWS, COLS, BLOCK,
         num_warps=WARPS, num_stages=1,

@@ -17,8 +17,8 @@ def sum_reduce_kernel(x, y, COLS: tl.constexpr, BLOCK: tl.constexpr):
         inside = col < COLS
         x_value = tl.load(x + row * COLS + col, mask=inside, other=0.0)
         parts = parts + tl.where(inside, x_value, 0.0)
-    y2 = tl.sum(parts, axis=0)
-    tl.store(y + row, y2)
+    total = tl.sum(parts, axis=0)
+    tl.store(y + row, total)
 
 
 def sum_reduce(x: torch.Tensor) -> torch.Tensor:

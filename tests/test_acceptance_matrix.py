@@ -40,7 +40,7 @@ CHECKED = {
     "triton:gfx1100": ("e_machine 224", "0x41"),
     "pallas:v5e": ("v5e",), "pallas:v6e": ("v6e",),
     "sycl:pvc": ("SPIR-V",),
-    "opencl:cpu": ("cpu",),
+    "opencl:cpu": ("x86-64",),
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from pydantic import model_validator
 
@@ -117,6 +118,9 @@ class Record(Document):
     estimate_seconds: float | None = None
     """Of the bench workload, by the static model; never a measurement."""
     estimate_reason: str = ""
+    task_document: dict[str, Any] | None = None
+    """The task as it was judged: sizes, dtypes and the text of its file. `mkgen verify` needs
+    nothing else to do it again."""
     files: tuple[str, ...] = ()
     seconds: float
     mkgen_version: str

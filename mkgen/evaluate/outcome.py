@@ -29,4 +29,9 @@ def exit_code(records: Iterable[Record], require: Collection[EvidenceKind] = ())
 def _code(record: Record, require: Collection[EvidenceKind]) -> int:
     if record.status is Status.PASS:
         return 0 if all(record.has(kind) for kind in require) else EXIT_MISSING
-    return _CODES.get(record.status, EXIT_FAILED)
+    return status_code(record.status)
+
+
+def status_code(status: Status) -> int:
+    """The exit code of a record that ended with `status` and lacks no evidence."""
+    return 0 if status is Status.PASS else _CODES.get(status, EXIT_FAILED)

@@ -253,6 +253,7 @@ class _Evaluation:
             variant=variant,
             text_sha=self.bench.text_sha if self.bench else "",
             artifacts=tuple(self.artifacts),
+            task_document=self.candidate.task.model_dump(mode="json"),
             seconds=seconds,
             mkgen_version=mkgen_version(),
         )

@@ -17,7 +17,7 @@ from mkgen.record import Record, Status
 from mkgen.target import Target
 
 #: Ends that another machine, or a mended mkgen, may change: `--resume` tries them again.
-_OPEN_ENDS = (Status.INTERNAL_ERROR, Status.NO_TOOLCHAIN, Status.EVIDENCE_MISSING)
+OPEN_ENDS = (Status.INTERNAL_ERROR, Status.NO_TOOLCHAIN, Status.EVIDENCE_MISSING)
 
 
 def record_key(record: Record) -> str:
@@ -67,7 +67,7 @@ class RunStore:
         wanted = (task_hash, target, key, precision)
         for record in reversed(self.records()):
             found = (record.task_hash, record.target, record_key(record), record.precision)
-            if found == wanted and record.status not in _OPEN_ENDS:
+            if found == wanted and record.status not in OPEN_ENDS:
                 return record
         return None
 

@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Choice:
-    """A candidate that compiles within the target's limits, with its estimate."""
+    """A candidate with its estimate."""
 
     candidate: TemplateCandidate
     estimate: Estimate
@@ -39,12 +39,12 @@ def choose(
     again by what the compiler says of registers, shared memory and spills. Those it refuses or
     that exceed the device are dropped. Raises the last refusal when none is left.
     """
-    ranked = _rank(generator)
+    ranked = rank(generator)
     limits = target_limits(generator.backend, generator.target)
     kept: list[Choice] = []
     refusal: Exception | None = None
     tried = 0
-    for candidate in ranked:
+    for candidate in (c.candidate for c in ranked):
         if tried >= compile_count and (kept or tried >= 4 * compile_count):
             break
         program = candidate.program(generator.workload)
@@ -69,12 +69,11 @@ def choose(
     return kept, len(ranked)
 
 
-def _rank(generator: Generator) -> list[TemplateCandidate]:
-    """Legal candidates that also fit the check and held-out sizes, best estimate first."""
-    scored: list[tuple[float, int, TemplateCandidate]] = []
-    for position, candidate in enumerate(generator.candidates()):
+def rank(generator: Generator) -> list[Choice]:
+    """Legal candidates, best estimate first; nothing is compiled for it."""
+    scored: list[Choice] = []
+    for candidate in generator.candidates():
         program = candidate.program(generator.workload)
-        guess = estimate(generator, candidate, program)
-        scored.append((guess.seconds, position, candidate))
-    scored.sort(key=lambda s: s[:2])
-    return [c for _, _, c in scored]
+        scored.append(Choice(candidate, estimate(generator, candidate, program)))
+    # a stable sort: of equals the first in the template's own order
+    return sorted(scored, key=lambda c: c.estimate.seconds)

@@ -1,0 +1,91 @@
+"""From a record back to the task and the candidate it is of."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mkgen.codegen.candidate import Generator, TemplateCandidate
+from mkgen.codegen.registry import backend_named
+from mkgen.codegen.render import parameter_prefix
+from mkgen.codegen.template import Parameters, templates
+from mkgen.errors import UserError, nearest
+from mkgen.record import Record
+from mkgen.task import Task, Tensor, load_task
+
+
+def read_record(directory: Path) -> Record:
+    """The record of the package `directory`. UserError when there is none, or it is broken."""
+    path = directory / "record.json" if directory.is_dir() else directory
+    try:
+        return Record.model_validate_json(path.read_text())
+    except OSError as error:
+        raise UserError(
+            f"{directory} is no package of mkgen: {path.name}: {error.strerror}"
+        ) from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a record of this mkgen: {error}") from error
+
+
+def task_of(record: Record) -> Task:
+    """The task as it was judged, its reference from the text in the record. UserError.
+
+    Runs that text: a package is a program, verify only what you would run.
+    """
+    document = record.task_document
+    if document is None or not document.get("source"):
+        raise UserError(
+            f"the record of {record.task} does not hold the task's source; generate it again"
+        )
+    with tempfile.TemporaryDirectory(prefix="mkgen-task-") as scratch:
+        path = Path(scratch) / f"{record.task}.py"
+        path.write_text(document["source"])
+        loaded = load_task(path, record.task)
+        try:
+            inputs = {key: Tensor(**value) for key, value in document["inputs"].items()}
+            # the rest comes from the record: --shape, --dtype and --precision may have changed it
+            task = Task(**{**document, "inputs": inputs, "reference": loaded.reference})
+        except (ValidationError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"the task in the record of {record.task} is broken: {error}"
+            ) from error
+    if task.hash != record.task_hash:
+        raise UserError(
+            f"the task in the record of {record.task} has the hash {task.hash[:12]}, but "
+            f"{record.task_hash[:12]} was judged: the record was changed"
+        )
+    return task
+
+
+def candidate_of(record: Record) -> tuple[Generator, TemplateCandidate]:
+    """The generator and the candidate with the record's templates and parameters. UserError."""
+    if record.variant is None:
+        raise UserError(f"the record of {record.task} has no variant: nothing was generated")
+    task = task_of(record)
+    backend = backend_named(record.target.backend)
+    if record.target.arch not in backend.archs:
+        hint = nearest(record.target.arch, backend.archs)
+        raise UserError(f"backend {backend.name} has no arch {record.target.arch!r} now.{hint}")
+    generator = Generator(task, backend, record.target, record.precision)
+    known = {t.name: t for t in templates()}
+    missing = [name for name in record.variant.templates if name not in known]
+    if missing or len(record.variant.templates) != len(generator.kernels):
+        what = f"no template {', '.join(missing)}" if missing else "other kernels"
+        raise UserError(
+            f"this mkgen has {what} for {record.task}; the package was made by mkgen "
+            f"{record.mkgen_version}, use that one or generate it again"
+        )
+    per_kernel: list[Parameters] = []
+    for kernel in generator.kernels:
+        prefix = parameter_prefix(generator.kernels, kernel)
+        per_kernel.append(
+            {
+                k.removeprefix(prefix): v
+                for k, v in record.variant.parameters.items()
+                if k.startswith(prefix)
+            }
+        )
+    chosen = tuple(known[name] for name in record.variant.templates)
+    return generator, generator.candidate(chosen, per_kernel)

@@ -1,0 +1,275 @@
+"""`mkgen eval`: many tasks on many targets; every record is on the disk as soon as it is made."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from mkgen.cli import options
+from mkgen.cli.present import (
+    RECORD_COLUMNS,
+    Advance,
+    emit,
+    progress,
+    record_object,
+    record_row,
+    say,
+    table,
+)
+from mkgen.cli.request import precision_of, resolve_target, resolve_task, settings_of
+from mkgen.codegen.backend import Backend
+from mkgen.codegen.candidate import Generator
+from mkgen.codegen.registry import backends, broken_backends
+from mkgen.errors import EXIT_MISSING, MkgenError, UserError, nearest
+from mkgen.evaluate.outcome import exit_code
+from mkgen.evaluate.pool import Workers
+from mkgen.evaluate.protocol import Settings, mkgen_version
+from mkgen.evaluate.reports import write_csv, write_junit
+from mkgen.evaluate.store import OPEN_ENDS, RunStore
+from mkgen.record import EvidenceKind, Record, Status
+from mkgen.target import Target
+from mkgen.task import Task, task_files
+from mkgen.tune.generate import generate, refusal_of
+
+
+@click.command("eval")
+@options.together(
+    click.option("--task", "names", multiple=True, metavar="NAME|GLOB|FILE.py",
+                 help="Tasks: names, globs ('conv*'), files. Repeatable."),
+    click.option("--target", "targets", multiple=True, metavar="BACKEND:ARCH[@DEVICE]",
+                 help="Targets. Repeatable."),
+    click.option("--backend", "names_of_backends", multiple=True, metavar="NAME",
+                 help="Backends, each at its usual arch. Repeatable."),
+    click.option("--all", "everything", is_flag=True, help="Every task, on every backend."),
+    options.precision,
+    options.require,
+    options.device,
+    options.seed,
+    options.jobs(1),
+    options.timeout,
+    click.option("--resume", is_flag=True, help="Keep what the run has already finished."),
+    click.option("--out", metavar="RUN", help="Directory of the run (a new one under runs/)."),
+    click.option("--junit", metavar="FILE", help="Write JUnit XML, for a CI."),
+    click.option("--csv", "csv_file", metavar="FILE", help="Write one row per record."),
+    options.json_output,
+)  # fmt: skip
+def command(
+    names: tuple[str, ...],
+    targets: tuple[str, ...],
+    names_of_backends: tuple[str, ...],
+    everything: bool,
+    precision: str | None,
+    required: tuple[str, ...],
+    on_device: bool,
+    seed: int,
+    jobs: int,
+    timeout: float | None,
+    resume: bool,
+    out: str | None,
+    junit: str | None,
+    csv_file: str | None,
+    as_json: bool,
+) -> int:
+    """Evaluate tasks on targets; the records go to RUN/records.jsonl, one by one.
+
+    \b
+    mkgen eval --all
+    mkgen eval --task 'conv*' --backend hip --backend cuda -j 2
+    mkgen eval --all --out runs/night --resume --junit results.xml
+    """
+    if not (names or targets or names_of_backends or everything):
+        raise UserError("say what to evaluate: --task, --backend, --target, or --all")
+    pairs = [resolve_target(t, None) for t in targets]
+    pairs += [resolve_target(None, b) for b in names_of_backends]
+    pairs = pairs or [resolve_target(None, b) for b in backends()]
+    broken = {} if targets or names_of_backends else broken_backends()
+    for name, reason in broken.items():
+        say(f"backend {name} is left out, its plug-in is broken: {reason}")
+    for file in (junit, csv_file):
+        _check_writable(file)
+    chosen = _task_names(names)
+    store = RunStore(_run_directory(out, resume))
+    try:
+        tasks = [precision_of(resolve_task(n), precision) for n in chosen]
+        settings = settings_of(seed=seed, timeout=timeout, required=required, on_device=on_device)
+        run = _Run(store, settings, resume)
+        with progress(not as_json) as advance:
+            run.go([(t, b, g) for t in tasks for b, g in pairs], jobs, advance)
+    finally:
+        store.close()
+    table(RECORD_COLUMNS, [record_row(r) for r in run.records])
+    if junit:
+        write_junit(Path(junit), run.records)
+    if csv_file:
+        write_csv(Path(csv_file), run.records)
+    passed = sum(r.status is Status.PASS for r in run.records)
+    say(f"{passed} of {len(run.records)} passed; records in {store.path}")
+    if as_json:
+        emit([record_object(r) for r in run.records])
+    code = exit_code(run.records, [EvidenceKind(kind) for kind in required])
+    return code or (EXIT_MISSING if broken else 0)
+
+
+def _task_names(patterns: Sequence[str]) -> list[str]:
+    """Names and files that `patterns` match, each once; every task without any. UserError."""
+    known = task_files()
+    if not patterns:
+        return list(known)
+    chosen: dict[str, None] = {}
+    for pattern in patterns:
+        if ".py" in pattern or pattern in known:
+            chosen[pattern] = None
+            continue
+        found = fnmatch.filter(known, pattern)
+        if not found:
+            raise UserError(f"no task matches {pattern!r}.{nearest(pattern, known)}")
+        chosen |= dict.fromkeys(found)
+    return list(chosen)
+
+
+def _check_writable(file: str | None) -> None:
+    if file is None:
+        return
+    parent = Path(file).absolute().parent
+    if Path(file).is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise UserError(f"{file} cannot be written; choose another place")
+
+
+def _run_directory(out: str | None, resume: bool) -> Path:
+    """The directory of this run, made; without --out a new one that runs/latest points to."""
+    try:
+        if out is not None:
+            Path(out).mkdir(parents=True, exist_ok=True)
+            _check_directory(Path(out))
+            return Path(out)
+        latest = Path("runs/latest")
+        if resume and latest.is_dir():
+            return latest
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        directory = Path("runs") / f"{stamp}-{os.getpid()}"
+        directory.mkdir(parents=True)
+        link = Path("runs") / f".latest-{os.getpid()}"
+        link.symlink_to(directory.name)
+        os.replace(link, latest)
+        return directory
+    except OSError as error:
+        raise UserError(
+            f"the run cannot be written to {out or 'runs'}: {error.strerror}; use --out"
+        ) from error
+
+
+def _check_directory(directory: Path) -> None:
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise UserError(f"the run cannot be written to {directory}: permission denied; use --out")
+
+
+Pair = tuple[Task, Backend, Target]
+
+
+@dataclass
+class _Run:
+    """Threads that take pairs of task and target, and store a record of each."""
+
+    store: RunStore
+    settings: Settings
+    resume: bool
+    records: list[Record] = field(default_factory=list)
+
+    def go(self, pairs: Sequence[Pair], jobs: int, advance: Advance) -> None:
+        """Evaluates `pairs`; KeyboardInterrupt leaves what is finished in the store."""
+        waiting: queue.SimpleQueue[Pair] = queue.SimpleQueue()
+        done: queue.SimpleQueue[Record | BaseException] = queue.SimpleQueue()
+        kept = self._finished() if self.resume else {}
+        count = 0
+        for task, backend, target in pairs:
+            old = kept.get((task.hash, target, task.precision.value))
+            if old is not None:
+                self.records.append(old)
+            else:
+                waiting.put((task, backend, target))
+                count += 1
+        if kept:
+            say(f"{len(self.records)} are finished already, {count} to do")
+        self._lowering = threading.Lock()
+        self._storing = threading.Lock()
+        self._stop = False
+        with Workers(jobs) as workers:
+            # Daemons: one that is inside PyTorch must not keep an interrupted command alive.
+            threads = [
+                threading.Thread(target=self._work, args=(waiting, done, workers), daemon=True)
+                for _ in range(min(jobs, count))
+            ]
+            try:
+                for thread in threads:
+                    thread.start()
+                for number in range(count):
+                    advance(f"{number} of {count} evaluated", number, count)
+                    self._take(done.get(), number + 1, count)
+            except BaseException:
+                # A thread whose worker is killed now sees a failure that is not the candidate's:
+                # once we hold the lock, no thread stores anything more.
+                with self._storing:
+                    self._stop = True
+                raise
+
+    def _finished(self) -> dict[tuple[str, Target, str], Record]:
+        """Records that need not be made again: by this mkgen, with an end that will not change."""
+        found: dict[tuple[str, Target, str], Record] = {}
+        for r in self.store.records():
+            key = (r.task_hash, r.target, r.precision.value)
+            found.pop(key, None)
+            lacking = any(not r.has(kind) for kind in self.settings.require)
+            if r.status not in OPEN_ENDS and r.mkgen_version == mkgen_version() and not lacking:
+                found[key] = r
+        return found
+
+    def _work(
+        self,
+        waiting: queue.SimpleQueue[Pair],
+        done: queue.SimpleQueue[Record | BaseException],
+        workers: Workers,
+    ) -> None:
+        while not self._stop:
+            try:
+                task, backend, target = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                record = self._record(task, backend, target, workers)
+                with self._storing:
+                    if self._stop:
+                        return
+                    self.store.append(record)
+                done.put(record)
+            except BaseException as error:  # the store, or ours: the main thread raises it
+                done.put(error)
+                return
+
+    def _record(self, task: Task, backend: Backend, target: Target, workers: Workers) -> Record:
+        try:
+            generator = Generator(task, backend, target, task.precision)
+            with self._lowering:  # torch.export is not made for several threads
+                _ = generator.graph
+        except MkgenError as error:
+            status = Status.BAD_TASK if type(error) is UserError else Status.UNSUPPORTED
+            return refusal_of(task, target, task.precision, status, str(error))
+        except Exception as error:  # one task's fault must not end the others
+            told = f"{type(error).__name__} while lowering: {error}; please report this"
+            return refusal_of(task, target, task.precision, Status.INTERNAL_ERROR, told)
+        return generate(generator, workers, self.settings).record
+
+    def _take(self, got: Record | BaseException, number: int, count: int) -> None:
+        if isinstance(got, BaseException):
+            raise got
+        self.records.append(got)
+        kinds = " ".join(dict.fromkeys(e.kind.value for e in got.evidence))
+        reason = f": {got.reason[:300]}" if got.reason else ""
+        say(f"[{number}/{count}] {got.task} -> {got.target}  {got.status.value} {kinds}{reason}")

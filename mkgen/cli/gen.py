@@ -1,0 +1,179 @@
+"""`mkgen gen`: one task on one target, as a package."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mkgen.cli import options
+from mkgen.cli.placing import check_place, place
+from mkgen.cli.present import Advance, emit, progress, record_object, say
+from mkgen.cli.request import precision_of, resolve_target, resolve_task, settings_of
+from mkgen.codegen.backend import Backend
+from mkgen.codegen.candidate import Generator
+from mkgen.errors import MissingError
+from mkgen.evaluate.limits import target_limits
+from mkgen.evaluate.outcome import exit_code
+from mkgen.evaluate.pool import Workers
+from mkgen.evaluate.protocol import Settings
+from mkgen.evaluate.wording import describe
+from mkgen.record import EvidenceKind, Record, Status
+from mkgen.target import Target
+from mkgen.tune.generate import Generated, Warming, generate
+
+
+@click.command("gen")
+@options.together(
+    click.option("--task", "name", required=True, metavar="NAME|FILE.py[::NAME]",
+                 help="A task of mkgen's (mkgen tasks lists them), or your own file."),
+    click.option("--target", metavar="BACKEND:ARCH[@DEVICE]", help="hip:gfx942, cuda:sm_90a@h200."),
+    click.option("--backend", metavar="NAME", help="Instead of --target: its usual arch."),
+    options.shape,
+    options.dtype,
+    options.precision,
+    options.require,
+    options.device,
+    options.seed,
+    options.jobs(2),
+    options.timeout,
+    click.option("--out", metavar="DIR", help="Where to write it (./TASK-BACKEND-ARCH)."),
+    click.option("--print", "show_source", is_flag=True,
+                 help="Show the source as well (on stderr with --json)."),
+    options.json_output,
+)  # fmt: skip
+def command(
+    name: str,
+    target: str | None,
+    backend: str | None,
+    shapes: tuple[str, ...],
+    dtype: str | None,
+    precision: str | None,
+    required: tuple[str, ...],
+    on_device: bool,
+    seed: int,
+    jobs: int,
+    timeout: float | None,
+    out: str | None,
+    show_source: bool,
+    as_json: bool,
+) -> int:
+    """Generate a kernel for one target, check it, and write it as a package.
+
+    \b
+    mkgen gen --task conv2d --backend hip
+    mkgen gen --task softmax --target cuda:sm_90a --shape x=512,1000 --out softmax-cuda
+    """
+    plugin, resolved = resolve_target(target, backend)
+    stem = Path(name.partition("::")[0]).stem
+    early = Path(out or f"{stem}-{resolved.backend}-{resolved.arch}")
+    check_place(early)
+    with Workers(jobs) as workers, progress(not as_json) as advance:
+        made, directory = _make(
+            workers, advance, plugin, resolved,
+            lambda: Generator(
+                task := precision_of(resolve_task(name, shapes, dtype), precision),
+                plugin, resolved, task.precision,
+            ),
+            lambda: settings_of(
+                seed=seed, timeout=timeout, required=required, on_device=on_device
+            ),
+            out,
+        )  # fmt: skip
+    _show(made, directory, plugin, resolved, show_source, as_json)
+    return exit_code([made.record], [EvidenceKind(kind) for kind in required])
+
+
+def _make(
+    workers: Workers,
+    advance: Advance,
+    plugin: Backend,
+    target: Target,
+    generator_of: Callable[[], Generator],
+    settings_made: Callable[[], Settings],
+    out: str | None,
+) -> tuple[Generated, Path]:
+    """Generates, and writes the package of a pass."""
+    advance("starting", 0, 1)
+    warming = Warming(workers, plugin)
+    try:
+        generator = generator_of()
+        task = generator.task.name
+        directory = Path(out or f"{task}-{target.backend}-{target.arch}")
+        check_place(directory)
+        writer = _writer()
+        made = generate(generator, workers, settings_made(), progress=advance)
+        if made.record.status is not Status.PASS:
+            return made, directory
+        advance("writing", 1, 1)
+        place(
+            directory,
+            lambda new: writer(new, made.candidate, made.program, made.record, made.artifact),
+        )
+        return made, directory
+    finally:
+        warming.finish()
+
+
+def _writer() -> Callable[..., tuple[str, ...]]:
+    try:
+        module = importlib.import_module("mkgen.package")
+    except ModuleNotFoundError as error:
+        raise MissingError(f"{error.name} is not installed; reinstall mkgen") from error
+    writer: Callable[..., tuple[str, ...]] = module.write_package
+    return writer
+
+
+def _show(
+    made: Generated,
+    directory: Path,
+    plugin: Backend,
+    target: Target,
+    show_source: bool,
+    as_json: bool,
+) -> None:
+    record = made.record
+    passed = record.status is Status.PASS
+    if passed:
+        record = Record.model_validate_json((directory / "record.json").read_text())
+    if as_json:
+        extra: dict[str, Any] = {
+            "directory": str(directory) if passed else None,
+            "legal_choices": made.legal,
+            "tried": [r.status.value for r in made.tried],
+        }
+        emit(record_object(record, directory if passed else None) | extra)
+    elif show_source and made.program:
+        sys.stdout.write("\n".join(source.text for source in made.program.sources))
+    if as_json and show_source and made.program:
+        say("\n".join(source.text for source in made.program.sources))
+    title = target_limits(plugin, target).title
+    say(describe(record, title, str(directory)).rstrip())
+    say(_story(made, directory if passed else None, record))
+
+
+def _story(made: Generated, directory: Path | None, record: Record) -> str:
+    lines = []
+    if record.variant is not None:
+        values = " ".join(f"{k}={v}" for k, v in record.parameters.items())
+        lines.append(
+            f"parameters {values or 'none'} ({', '.join(record.variant.templates)}); a model chose "
+            f"them from {made.legal} legal {'set' if made.legal == 1 else 'sets'}, no speed is "
+            "claimed"
+        )
+        if record.estimate_reason:
+            lines.append(f"model      {record.estimate_reason}")
+    for failed in made.tried:
+        if failed.status is not Status.PASS and failed.reason != record.reason:
+            shown = failed.variant.key if failed.variant else "a choice"
+            lines.append(f"not taken  {shown}: {failed.status.value}: {failed.reason}")
+    if directory is None:
+        lines.append("nothing was written")
+    else:
+        lines.append(f"files      {directory}/")
+        lines += [f"             {name}" for name in record.files]
+    return "\n".join(lines)

@@ -1,0 +1,240 @@
+"""What the options ask for: a task at the sizes wanted, a target that exists."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, get_args
+
+from pydantic import ValidationError
+
+from mkgen.codegen.backend import Backend
+from mkgen.codegen.registry import backend_named
+from mkgen.errors import UserError, nearest
+from mkgen.evaluate.limits import target_limits
+from mkgen.expression import Name, names, parse
+from mkgen.profile import find_profile
+from mkgen.program import Dtype
+from mkgen.target import Target
+from mkgen.task import Sizes, Task, find_task
+
+if TYPE_CHECKING:
+    from mkgen.evaluate.protocol import Settings
+
+FLOATING = ("float64", "float32", "float16", "bfloat16")
+
+
+def resolve_target(target: str | None, backend: str | None) -> tuple[Backend, Target]:
+    """The target of `--target backend:arch[@device]` or of `--backend NAME`. UserError."""
+    if (target is None) == (backend is None):
+        raise UserError("say where to: --target backend:arch, or --backend NAME (its usual arch)")
+    if target is None:
+        assert backend is not None
+        found = backend_named(backend)
+        return found, Target(backend=found.name, arch=found.default_arch)
+    try:
+        wanted = Target.parse(target)
+    except ValidationError:
+        raise UserError(
+            f"{target!r} is no target; one reads backend:arch or backend:arch@device, as in "
+            "hip:gfx942 or cuda:sm_90a@h200 (mkgen targets lists them)"
+        ) from None
+    found = backend_named(wanted.backend)
+    target_limits(found, Target(backend=wanted.backend, arch=wanted.arch))
+    if wanted.device is not None:
+        _check_device(wanted)
+    return found, wanted
+
+
+def _check_device(target: Target) -> None:
+    assert target.device is not None
+    profile = find_profile(target.device)
+    arch = profile.archs.get(target.backend)
+    if arch is None:
+        known = ", ".join(f"{b}:{a}" for b, a in profile.archs.items())
+        raise UserError(f"{target.device} ({profile.title}) is no device of {target.backend}; it "
+                        f"is {known}")  # fmt: skip
+    # sm_90 code runs on a device whose own arch is sm_90a
+    if target.arch not in (arch, arch.removesuffix("a")):
+        raise UserError(
+            f"{target.device} ({profile.title}) is {target.backend}:{arch}, not {target.arch}"
+        )
+
+
+def resolve_task(name: str, shapes: Sequence[str] = (), dtype: str | None = None) -> Task:
+    """The task called `name`, or in the file `name`, at the sizes and dtype asked for.
+
+    UserError for an unknown name, a broken file, a shape that contradicts the task.
+    """
+    path, separator, wanted = name.partition("::")
+    if path.endswith(".py"):
+        # absolute, so that the user's file is recognised among the frames of a traceback
+        name = os.path.abspath(path) + separator + wanted
+    elif "/" in path or os.path.exists(path):
+        raise UserError(f"{path!r} is no task file: one is Python and ends in .py")
+    task = find_task(name)
+    if dtype is not None:
+        task = with_dtype(task, dtype)
+    return with_shapes(task, shapes) if shapes else task
+
+
+def with_dtype(task: Task, dtype: str) -> Task:
+    """`task` with its floating-point inputs in `dtype`. UserError when that cannot be."""
+    if dtype not in FLOATING:
+        known = get_args(Dtype)
+        reason = (
+            f"--dtype takes a floating-point type ({', '.join(FLOATING)}), not {dtype}"
+            if dtype in known
+            else f"no dtype {dtype!r}.{nearest(dtype, FLOATING)}"
+        )
+        raise UserError(reason)
+    inputs = {
+        key: tensor.model_copy(update={"dtype": dtype}) if tensor.dtype in FLOATING else tensor
+        for key, tensor in task.inputs.items()
+    }
+    if inputs == task.inputs:
+        if any(t.dtype in FLOATING for t in task.inputs.values()):
+            return task
+        raise UserError(f"task {task.name} has no floating-point input to give the dtype {dtype}")
+    from torch.nn import Module
+
+    reference = task.reference
+    if isinstance(reference, Module) or (
+        isinstance(reference, type) and issubclass(reference, Module)
+    ):
+        raise UserError(
+            f"--dtype changes inputs only, and the reference of {task.name} is a module with "
+            f"parameters of its own; make them {dtype} in the task file"
+        )
+    return task.model_copy(update={"inputs": inputs})
+
+
+def with_shapes(task: Task, shapes: Sequence[str]) -> Task:
+    """`task` whose bench sizes are those of `shapes` (`x=32,64,56,56`), others kept. UserError."""
+    given = _parse_shapes(task, shapes)
+    sizes: Sizes = {}
+    said: dict[str, str] = {}
+    for key, shape in given.items():
+        dimensions = task.inputs[key].dimensions()
+        if len(dimensions) != len(shape):
+            raise UserError(
+                f"--shape {key}: the task declares {key} as [{task.inputs[key].shape}], which is "
+                f"{len(dimensions)} sizes, not {len(shape)}"
+            )
+        for dimension, value in zip(dimensions, shape, strict=True):
+            parsed = parse(dimension)
+            if not isinstance(parsed, Name):
+                continue
+            if sizes.setdefault(parsed.name, value) != value:
+                raise UserError(
+                    f"--shape {key}: {parsed.name} cannot be {value} here and "
+                    f"{sizes[parsed.name]} in {said[parsed.name]}"
+                )
+            said.setdefault(parsed.name, key)
+    merged = {**task.bench, **sizes}
+    _check_expressions(task, given, merged)
+    changed = task.model_copy(update={"bench": merged})
+    _check_reference(changed)
+    return changed
+
+
+def _parse_shapes(task: Task, shapes: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    given: dict[str, tuple[int, ...]] = {}
+    for text in shapes:
+        key, separator, values = text.partition("=")
+        key = key.strip()
+        if not separator:
+            raise UserError(f"--shape {text!r}: write INPUT=SIZE,SIZE, as in x=32,64,56,56")
+        if key not in task.inputs:
+            raise UserError(f"--shape {text}: task {task.name} has no input {key!r}."
+                            f"{nearest(key, task.inputs)}")  # fmt: skip
+        if key in given:
+            raise UserError(f"--shape {key} is given twice")
+        try:
+            shape = tuple(int(v) for v in values.split(",") if v.strip())
+        except ValueError:
+            raise UserError(f"--shape {text}: {values!r} is not a list of integers") from None
+        if any(v < 1 for v in shape):
+            raise UserError(f"--shape {text}: every size must be at least 1")
+        given[key] = shape
+    return given
+
+
+def _check_expressions(task: Task, given: dict[str, tuple[int, ...]], sizes: Sizes) -> None:
+    for key, shape in given.items():
+        resolved = task.inputs[key].resolve(sizes)
+        for dimension, value, is_ in zip(
+            task.inputs[key].dimensions(), shape, resolved, strict=True
+        ):
+            if value != is_:
+                free = sorted(names(parse(dimension)))
+                why = f", which is {is_} for " + ", ".join(f"{n}={sizes[n]}" for n in free)
+                raise UserError(f"--shape {key}: the task fixes this dimension to {dimension}"
+                                f"{why if free else ''}; it cannot be {value}")  # fmt: skip
+
+
+def _check_reference(task: Task) -> None:
+    """Calls the reference on tensors without memory: a shape it refuses is the user's to mend."""
+    import torch
+    from torch._subclasses.fake_tensor import (
+        DataDependentOutputException,
+        DynamicOutputShapeException,
+        FakeTensorMode,
+        UnsupportedOperatorException,
+    )
+
+    undecided = (
+        DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException,
+    )  # fmt: skip
+    listed = ", ".join(f"{k}={v}" for k, v in task.bench.items())
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+            inputs = [
+                torch.empty(t.resolve(task.bench), dtype=getattr(torch, t.dtype))
+                for t in task.inputs.values()
+            ]
+            result = task.module(task.bench)(*inputs)
+    except undecided:
+        return  # its shapes depend on values, which only a real run can tell
+    except UserError:
+        raise
+    except Exception as error:  # a user's reference may raise anything
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise UserError(
+            f"--shape: the reference of {task.name} refuses {listed}: "
+            f"{type(error).__name__}: {first}"
+        ) from error
+    outputs = result if isinstance(result, tuple | list) else (result,)
+    if any(isinstance(o, torch.Tensor) and o.numel() == 0 for o in outputs):
+        raise UserError(f"--shape: the output of {task.name} is empty for {listed}")
+
+
+def settings_of(
+    *, seed: int, timeout: float | None, required: Sequence[str], on_device: bool
+) -> Settings:
+    """Evaluation settings from the common options."""
+    from mkgen.codegen.candidate import scales
+    from mkgen.evaluate.cache import CompileCache
+    from mkgen.evaluate.oracle import Judge
+    from mkgen.evaluate.protocol import Settings
+    from mkgen.record import EvidenceKind
+
+    kinds = tuple(EvidenceKind(kind) for kind in required)
+    return Settings(
+        judge=Judge(scales, seed=seed),
+        cache=CompileCache(),
+        require=kinds,
+        device=on_device,
+        samples=20 if EvidenceKind.TIMED in kinds else 0,
+        compile_timeout=timeout or 300.0,
+        run_timeout=timeout or 120.0,
+    )
+
+
+def precision_of(task: Task, precision: str | None) -> Task:
+    """`task` in the precision class asked for, else in its own."""
+    from mkgen.program import PrecisionClass
+
+    if precision is None:
+        return task
+    return task.model_copy(update={"precision": PrecisionClass(precision)})

@@ -42,7 +42,6 @@ class Case:
         )  # fmt: skip
 
 
-
 X = {"x": Tensor("A, B, C")}
 POSITIVE = {"x": Tensor("A, B, C", distribution="uniform", low=0, high=1, scale=3.0)}
 
@@ -100,11 +99,16 @@ def _reductions() -> Iterator[Case]:
     for dim in (-1, 1):
         soft, inner = aten.softmax.int, aten._softmax.default
         yield Case(f"softmax{dim}", lambda x, d=dim: soft(x, d), X, "aten.softmax.int")
-        yield Case(f"inner_softmax{dim}", lambda x, d=dim: inner(x, d, False), X, "aten._softmax.default")
+        yield Case(
+            f"inner_softmax{dim}", lambda x, d=dim: inner(x, d, False), X, "aten._softmax.default"
+        )
         log, deep = aten.log_softmax.int, aten._log_softmax.default
         yield Case(f"log_softmax{dim}", lambda x, d=dim: log(x, d), X, "aten.log_softmax.int")
         yield Case(
-            f"inner_log_softmax{dim}", lambda x, d=dim: deep(x, d, False), X, "aten._log_softmax.default"
+            f"inner_log_softmax{dim}",
+            lambda x, d=dim: deep(x, d, False),
+            X,
+            "aten._log_softmax.default",
         )
     norm = {"x": Tensor("A, B, C"), "weight": Tensor("C"), "bias": Tensor("C")}
     overload = "aten.layer_norm.default"

@@ -3,15 +3,15 @@
 // Sizes. Everything below follows from them.
 constexpr int ROWS = 8192, COLS = 4096;
 // Parameters of this variant.
-constexpr int THREADS = 128, ITEMS = 1;
+constexpr int THREADS = 512, ITEMS = 8;
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 bias_gelu_kernel(const float* __restrict__ x, const float* __restrict__ bias,
                  float* __restrict__ y) {
   const int first = blockIdx.x * (THREADS * ITEMS) + threadIdx.x;
 #pragma unroll
-  for (int item = 0; item < ITEMS; ++item) {
-    const int i = first + item * THREADS;
+  for (int part = 0; part < ITEMS; ++part) {
+    const int i = first + part * THREADS;
     if (i < ROWS * COLS) {
       const int col = i % COLS;
       const float add = x[i] + bias[col];

@@ -4,7 +4,7 @@
 constexpr int N = 32, C = 64, H = 56, W = 56, K = 64, R = 3, S = 3, PAD_H = 1;
 constexpr int PAD_W = 1, P = 56, Q = 56;
 // Parameters of this variant.
-constexpr int TILE_M = 64, TILE_N = 64, TILE_K = 32, ITEM_M = 4, ITEM_N = 8;
+constexpr int TILE_M = 64, TILE_N = 128, TILE_K = 32, ITEM_M = 4, ITEM_N = 8;
 
 constexpr int THREADS = (TILE_M / ITEM_M) * (TILE_N / ITEM_N);
 

@@ -4,7 +4,7 @@
 constexpr int N = 32, C = 64, H = 56, W = 56, K = 128, R = 3, S = 3, STRIDE_H = 2;
 constexpr int STRIDE_W = 2, PAD_H = 1, PAD_W = 1, P = 28, Q = 28;
 // Parameters of this variant.
-constexpr int TILE_M = 32, TILE_N = 128, TILE_K = 32, ITEM_M = 4, ITEM_N = 4;
+constexpr int TILE_M = 128, TILE_N = 128, TILE_K = 32, ITEM_M = 4, ITEM_N = 4;
 
 constexpr int THREADS = (TILE_M / ITEM_M) * (TILE_N / ITEM_N);
 

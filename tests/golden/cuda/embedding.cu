@@ -3,15 +3,15 @@
 // Sizes. Everything below follows from them.
 constexpr int B = 64, T = 512, D = 768;
 // Parameters of this variant.
-constexpr int THREADS = 128, ITEMS = 1;
+constexpr int THREADS = 512, ITEMS = 8;
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 embedding_kernel(const long long* __restrict__ ids, const float* __restrict__ table,
                  float* __restrict__ y) {
   const int first = blockIdx.x * (THREADS * ITEMS) + threadIdx.x;
 #pragma unroll
-  for (int item = 0; item < ITEMS; ++item) {
-    const int i = first + item * THREADS;
+  for (int part = 0; part < ITEMS; ++part) {
+    const int i = first + part * THREADS;
     if (i < B * T * D) {
       const int b = i / (T * D);
       const int t = (i / D) % T;

@@ -3,7 +3,7 @@
 // Sizes. Everything below follows from them.
 constexpr int ROWS = 4096, COLS = 4096;
 // Parameters of this variant.
-constexpr int THREADS = 128;
+constexpr int THREADS = 256;
 
 // The larger of two; NaN wins, as in PyTorch.
 __device__ float maximum(float a, float b) { return b > a || b != b ? b : a; }
@@ -54,11 +54,11 @@ softmax_kernel(const float* __restrict__ x, float* __restrict__ y) {
 
   float highest = -INFINITY;
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      x_value[item] = x[row * COLS + col];
-      highest = maximum(highest, x_value[item]);
+      x_value[part] = x[row * COLS + col];
+      highest = maximum(highest, x_value[part]);
     }
   }
 
@@ -66,21 +66,21 @@ softmax_kernel(const float* __restrict__ x, float* __restrict__ y) {
 
   float total = 0.0f;
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      weight[item] = expf(x_value[item] - highest);
-      total += weight[item];
+      weight[part] = expf(x_value[part] - highest);
+      total += weight[part];
     }
   }
 
   total = workgroup_sum(total, scratch);
 
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      y[row * COLS + col] = weight[item] / total;
+      y[row * COLS + col] = weight[part] / total;
     }
   }
 }

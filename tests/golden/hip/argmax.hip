@@ -54,11 +54,11 @@ argmax_kernel(const float* __restrict__ x, long long* __restrict__ y) {
 
   float highest = -INFINITY;
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      x_value[item] = x[row * COLS + col];
-      highest = maximum(highest, x_value[item]);
+      x_value[part] = x[row * COLS + col];
+      highest = maximum(highest, x_value[part]);
     }
   }
 
@@ -66,10 +66,10 @@ argmax_kernel(const float* __restrict__ x, long long* __restrict__ y) {
 
   int position = 2147483647;
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      const int candidate = x_value[item] == highest || isnan(x_value[item]) ? col : COLS;
+      const int candidate = x_value[part] == highest || isnan(x_value[part]) ? col : COLS;
       position = candidate < position ? candidate : position;
     }
   }

@@ -36,11 +36,11 @@ layer_norm_kernel(const float* __restrict__ x, const float* __restrict__ weight,
 
   float total = 0.0f;
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      x_value[item] = x[row * COLS + col];
-      total += x_value[item];
+      x_value[part] = x[row * COLS + col];
+      total += x_value[part];
     }
   }
 
@@ -49,11 +49,11 @@ layer_norm_kernel(const float* __restrict__ x, const float* __restrict__ weight,
 
   float squares = 0.0f;
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      centered[item] = x_value[item] - mean;
-      squares += centered[item] * centered[item];
+      centered[part] = x_value[part] - mean;
+      squares += centered[part] * centered[part];
     }
   }
 
@@ -61,10 +61,10 @@ layer_norm_kernel(const float* __restrict__ x, const float* __restrict__ weight,
   const float inverse_deviation = rsqrtf(squares / (float)COLS + 1e-05f);
 
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      y[row * COLS + col] = centered[item] * inverse_deviation * weight[col] + bias[col];
+      y[row * COLS + col] = centered[part] * inverse_deviation * weight[col] + bias[col];
     }
   }
 }

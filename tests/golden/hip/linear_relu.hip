@@ -3,7 +3,7 @@
 // Sizes. Everything below follows from them.
 constexpr int M = 4096, N = 4096, K = 1024;
 // Parameters of this variant.
-constexpr int TILE_M = 64, TILE_N = 128, TILE_K = 32, ITEM_M = 4, ITEM_N = 8;
+constexpr int TILE_M = 128, TILE_N = 128, TILE_K = 32, ITEM_M = 4, ITEM_N = 8;
 
 constexpr int THREADS = (TILE_M / ITEM_M) * (TILE_N / ITEM_N);
 

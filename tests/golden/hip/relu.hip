@@ -3,14 +3,14 @@
 // Sizes. Everything below follows from them.
 constexpr int ROWS = 4096, COLS = 16384;
 // Parameters of this variant.
-constexpr int THREADS = 128, ITEMS = 1;
+constexpr int THREADS = 512, ITEMS = 4;
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 relu_kernel(const float* __restrict__ x, float* __restrict__ y) {
   const int first = blockIdx.x * (THREADS * ITEMS) + threadIdx.x;
 #pragma unroll
-  for (int item = 0; item < ITEMS; ++item) {
-    const int i = first + item * THREADS;
+  for (int part = 0; part < ITEMS; ++part) {
+    const int i = first + part * THREADS;
     if (i < ROWS * COLS) {
       const float x_value = x[i];
       y[i] = x_value < 0.0f ? 0.0f : x_value;

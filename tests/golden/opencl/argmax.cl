@@ -2,7 +2,7 @@
 #define ROWS 8192
 #define COLS 8192
 // Parameters of this variant.
-#define THREADS 256
+#define THREADS 512
 
 // The larger of two; NaN wins, as in PyTorch.
 float maximum(float a, float b) { return b > a || b != b ? b : a; }
@@ -54,11 +54,11 @@ void argmax_kernel(__global const float* restrict x, __global long* restrict y) 
 
   float highest = -INFINITY;
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      x_value[item] = x[row * COLS + col];
-      highest = maximum(highest, x_value[item]);
+      x_value[part] = x[row * COLS + col];
+      highest = maximum(highest, x_value[part]);
     }
   }
 
@@ -66,10 +66,10 @@ void argmax_kernel(__global const float* restrict x, __global long* restrict y) 
 
   int position = 2147483647;
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      const int candidate = x_value[item] == highest || isnan(x_value[item]) ? col : COLS;
+      const int candidate = x_value[part] == highest || isnan(x_value[part]) ? col : COLS;
       position = candidate < position ? candidate : position;
     }
   }

@@ -4,8 +4,8 @@
 #define ROWS 8192
 #define COLS 4096
 // Parameters of this variant.
-#define THREADS 128
-#define ITEMS   1
+#define THREADS 512
+#define ITEMS   8
 
 // Sets the arguments of a kernel and enqueues it.
 static cl_int enqueue(cl_command_queue queue, cl_program program, const char* name,

@@ -13,7 +13,7 @@
 #define P     56
 #define Q     56
 // Parameters of this variant.
-#define TILE_M 32
+#define TILE_M 64
 #define TILE_N 128
 #define ITEM_M 8
 #define ITEM_N 8

@@ -11,7 +11,7 @@
 #define P     56
 #define Q     56
 // Parameters of this variant.
-#define TILE_M 32
+#define TILE_M 64
 #define TILE_N 128
 #define TILE_K 32
 #define ITEM_M 8

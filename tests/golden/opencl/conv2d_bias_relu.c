@@ -15,7 +15,7 @@
 #define P        28
 #define Q        28
 // Parameters of this variant.
-#define TILE_M 32
+#define TILE_M 128
 #define TILE_N 128
 #define ITEM_M 8
 #define ITEM_N 8

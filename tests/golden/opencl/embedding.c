@@ -5,8 +5,8 @@
 #define T 512
 #define D 768
 // Parameters of this variant.
-#define THREADS 128
-#define ITEMS   1
+#define THREADS 512
+#define ITEMS   8
 
 // Sets the arguments of a kernel and enqueues it.
 static cl_int enqueue(cl_command_queue queue, cl_program program, const char* name,

@@ -2,7 +2,7 @@
 #define ROWS 8192
 #define COLS 4096
 // Parameters of this variant.
-#define THREADS 128
+#define THREADS 256
 
 #define VALUES ((COLS + THREADS - 1) / THREADS)  // columns a thread
 
@@ -35,11 +35,11 @@ void layer_norm_kernel(__global const float* restrict x, __global const float* r
 
   float total = 0.0f;
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      x_value[item] = x[row * COLS + col];
-      total += x_value[item];
+      x_value[part] = x[row * COLS + col];
+      total += x_value[part];
     }
   }
 
@@ -48,11 +48,11 @@ void layer_norm_kernel(__global const float* restrict x, __global const float* r
 
   float squares = 0.0f;
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      centered[item] = x_value[item] - mean;
-      squares += centered[item] * centered[item];
+      centered[part] = x_value[part] - mean;
+      squares += centered[part] * centered[part];
     }
   }
 
@@ -60,10 +60,10 @@ void layer_norm_kernel(__global const float* restrict x, __global const float* r
   const float inverse_deviation = rsqrt(squares / (float)COLS + 1e-05f);
 
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      y[row * COLS + col] = centered[item] * inverse_deviation * weight[col] + bias[col];
+      y[row * COLS + col] = centered[part] * inverse_deviation * weight[col] + bias[col];
     }
   }
 }

@@ -5,7 +5,7 @@
 #define N 4096
 #define K 1024
 // Parameters of this variant.
-#define TILE_M 32
+#define TILE_M 128
 #define TILE_N 128
 #define ITEM_M 8
 #define ITEM_N 8

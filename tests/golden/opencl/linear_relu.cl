@@ -3,7 +3,7 @@
 #define N 4096
 #define K 1024
 // Parameters of this variant.
-#define TILE_M 32
+#define TILE_M 128
 #define TILE_N 128
 #define TILE_K 32
 #define ITEM_M 8

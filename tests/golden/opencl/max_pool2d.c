@@ -14,7 +14,7 @@
 #define P        56
 #define Q        56
 // Parameters of this variant.
-#define THREADS 64
+#define THREADS 512
 
 // Sets the arguments of a kernel and enqueues it.
 static cl_int enqueue(cl_command_queue queue, cl_program program, const char* name,

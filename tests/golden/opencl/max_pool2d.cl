@@ -12,7 +12,7 @@
 #define P        56
 #define Q        56
 // Parameters of this variant.
-#define THREADS 64
+#define THREADS 512
 
 // The larger of two; NaN wins, as in PyTorch.
 float maximum(float a, float b) { return b > a || b != b ? b : a; }

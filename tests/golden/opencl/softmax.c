@@ -4,7 +4,7 @@
 #define ROWS 4096
 #define COLS 4096
 // Parameters of this variant.
-#define THREADS 128
+#define THREADS 256
 
 // Sets the arguments of a kernel and enqueues it.
 static cl_int enqueue(cl_command_queue queue, cl_program program, const char* name,

@@ -2,7 +2,7 @@
 #define ROWS 4096
 #define COLS 4096
 // Parameters of this variant.
-#define THREADS 128
+#define THREADS 256
 
 // The larger of two; NaN wins, as in PyTorch.
 float maximum(float a, float b) { return b > a || b != b ? b : a; }
@@ -54,11 +54,11 @@ void softmax_kernel(__global const float* restrict x, __global float* restrict y
 
   float highest = -INFINITY;
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      x_value[item] = x[row * COLS + col];
-      highest = maximum(highest, x_value[item]);
+      x_value[part] = x[row * COLS + col];
+      highest = maximum(highest, x_value[part]);
     }
   }
 
@@ -66,21 +66,21 @@ void softmax_kernel(__global const float* restrict x, __global float* restrict y
 
   float total = 0.0f;
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      weight[item] = exp(x_value[item] - highest);
-      total += weight[item];
+      weight[part] = exp(x_value[part] - highest);
+      total += weight[part];
     }
   }
 
   total = workgroup_sum(total, scratch);
 
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      y[row * COLS + col] = weight[item] / total;
+      y[row * COLS + col] = weight[part] / total;
     }
   }
 }

@@ -6,7 +6,7 @@ namespace exp_ = sycl::ext::oneapi::experimental;
 // Sizes. Everything below follows from them.
 constexpr int ROWS = 8192, COLS = 8192;
 // Parameters of this variant.
-constexpr int THREADS = 256;
+constexpr int THREADS = 512;
 
 constexpr float INFINITE = std::numeric_limits<float>::infinity();
 
@@ -17,38 +17,38 @@ constexpr int VALUES = (COLS + THREADS - 1) / THREADS;  // columns a thread
 
 // The largest of `value` over the work-group; every thread gets it.
 inline float workgroup_max(float value, float* scratch) {
-  const auto group = oneapi::this_work_item::get_work_group<1>();
-  const int thread = group.get_local_linear_id();
+  const auto item = oneapi::this_work_item::get_nd_item<1>();
+  const int thread = item.get_local_linear_id();
   scratch[thread] = value;
-  sycl::group_barrier(group);
+  item.barrier(sycl::access::fence_space::local_space);
   for (int count = THREADS / 2; count > 0; count /= 2) {
     if (thread < count) {
       const float other = scratch[thread + count];
       scratch[thread] = maximum(scratch[thread], other);
     }
-    sycl::group_barrier(group);
+    item.barrier(sycl::access::fence_space::local_space);
   }
   value = scratch[0];
-  sycl::group_barrier(group);  // scratch may be written again
+  item.barrier(sycl::access::fence_space::local_space);  // scratch may be written again
   return value;
 }
 
 extern "C" SYCL_EXT_ONEAPI_FUNCTION_PROPERTY((exp_::nd_range_kernel<1>))
 void argmax_kernel(const float* x, long long* y) {
-  const auto group = oneapi::this_work_item::get_work_group<1>();
+  const auto item = oneapi::this_work_item::get_nd_item<1>();
   exp_::work_group_static<float[THREADS]> scratch;
-  const int thread = group.get_local_linear_id();
-  const int row = group.get_group_id(0);
+  const int thread = item.get_local_linear_id();
+  const int row = item.get_group(0);
 
   float x_value[VALUES];
 
   float highest = -INFINITE;
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      x_value[item] = x[row * COLS + col];
-      highest = maximum(highest, x_value[item]);
+      x_value[part] = x[row * COLS + col];
+      highest = maximum(highest, x_value[part]);
     }
   }
 
@@ -56,15 +56,15 @@ void argmax_kernel(const float* x, long long* y) {
 
   int position = 2147483647;
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      const int candidate = x_value[item] == highest || sycl::isnan(x_value[item]) ? col : COLS;
+      const int candidate = x_value[part] == highest || sycl::isnan(x_value[part]) ? col : COLS;
       position = candidate < position ? candidate : position;
     }
   }
 
-  position = sycl::reduce_over_group(group, position, sycl::minimum<>());
+  position = sycl::reduce_over_group(item.get_group(), position, sycl::minimum<>());
   const long long argmax = (long long)position;
 
   if (thread == 0) {

@@ -5,15 +5,15 @@ namespace exp_ = sycl::ext::oneapi::experimental;
 // Sizes. Everything below follows from them.
 constexpr int ROWS = 8192, COLS = 4096;
 // Parameters of this variant.
-constexpr int THREADS = 128, ITEMS = 1;
+constexpr int THREADS = 512, ITEMS = 8;
 
 extern "C" SYCL_EXT_ONEAPI_FUNCTION_PROPERTY((exp_::nd_range_kernel<1>))
 void bias_gelu_kernel(const float* x, const float* bias, float* y) {
-  const auto group = oneapi::this_work_item::get_work_group<1>();
-  const int first = group.get_group_id(0) * (THREADS * ITEMS) + group.get_local_linear_id();
+  const auto item = oneapi::this_work_item::get_nd_item<1>();
+  const int first = item.get_group(0) * (THREADS * ITEMS) + item.get_local_linear_id();
 #pragma unroll
-  for (int item = 0; item < ITEMS; ++item) {
-    const int i = first + item * THREADS;
+  for (int part = 0; part < ITEMS; ++part) {
+    const int i = first + part * THREADS;
     if (i < ROWS * COLS) {
       const int col = i % COLS;
       const float add = x[i] + bias[col];

@@ -6,19 +6,19 @@ namespace exp_ = sycl::ext::oneapi::experimental;
 constexpr int N = 32, C = 64, H = 56, W = 56, K = 64, R = 3, S = 3, PAD_H = 1;
 constexpr int PAD_W = 1, P = 56, Q = 56;
 // Parameters of this variant.
-constexpr int TILE_M = 32, TILE_N = 128, TILE_K = 32, ITEM_M = 8, ITEM_N = 8;
+constexpr int TILE_M = 64, TILE_N = 128, TILE_K = 32, ITEM_M = 8, ITEM_N = 8;
 
 constexpr int THREADS = (TILE_M / ITEM_M) * (TILE_N / ITEM_N);
 
 // A product of matrices: k walks the rows, (n, p, q) the columns, the sum runs over (c, r, s).
 extern "C" SYCL_EXT_ONEAPI_FUNCTION_PROPERTY((exp_::nd_range_kernel<3>))
 void conv2d_kernel(const float* x, const float* weight, float* y) {
-  const auto group = oneapi::this_work_item::get_work_group<3>();
+  const auto item = oneapi::this_work_item::get_nd_item<3>();
   // Depth first, so that a thread reads neighbouring words; one word of padding spreads the banks.
   exp_::work_group_static<float[TILE_K][TILE_M + 1]> weight_tile;
   exp_::work_group_static<float[TILE_K][TILE_N + 1]> x_tile;
-  const int thread = group.get_local_linear_id();
-  const int col_first = group.get_group_id(2) * TILE_N, row_first = group.get_group_id(1) * TILE_M;
+  const int thread = item.get_local_linear_id();
+  const int col_first = item.get_group(2) * TILE_N, row_first = item.get_group(1) * TILE_M;
   // Results of a thread lie a stride apart: neighbours in a sub-group write neighbouring columns.
   const int my_row = thread / (TILE_N / ITEM_N), my_col = thread % (TILE_N / ITEM_N);
   float sum[ITEM_M][ITEM_N] = {0.0f};
@@ -53,7 +53,7 @@ void conv2d_kernel(const float* x, const float* weight, float* y) {
       x_tile[step][line] = value;
     }
 
-    sycl::group_barrier(group);
+    item.barrier(sycl::access::fence_space::local_space);
 
 #pragma unroll
     for (int step = 0; step < TILE_K; ++step) {
@@ -65,7 +65,7 @@ void conv2d_kernel(const float* x, const float* weight, float* y) {
       for (int i = 0; i < ITEM_M; ++i)
         for (int j = 0; j < ITEM_N; ++j) sum[i][j] += weight_part[i] * x_part[j];
     }
-    sycl::group_barrier(group);  // the tiles are filled again
+    item.barrier(sycl::access::fence_space::local_space);  // the tiles are filled again
   }
 
   for (int i = 0; i < ITEM_M; ++i)

@@ -7,7 +7,7 @@ namespace exp_ = sycl::ext::oneapi::experimental;
 constexpr int N = 32, C = 64, H = 112, W = 112, WINDOW_H = 3, WINDOW_W = 3;
 constexpr int STRIDE_H = 2, STRIDE_W = 2, PAD_H = 1, PAD_W = 1, P = 56, Q = 56;
 // Parameters of this variant.
-constexpr int THREADS = 64;
+constexpr int THREADS = 512;
 
 constexpr float INFINITE = std::numeric_limits<float>::infinity();
 
@@ -16,8 +16,8 @@ inline float maximum(float a, float b) { return b > a || b != b ? b : a; }
 
 extern "C" SYCL_EXT_ONEAPI_FUNCTION_PROPERTY((exp_::nd_range_kernel<1>))
 void max_pool2d_kernel(const float* x, float* y) {
-  const auto group = oneapi::this_work_item::get_work_group<1>();
-  const int row = group.get_group_id(0) * THREADS + group.get_local_linear_id();
+  const auto item = oneapi::this_work_item::get_nd_item<1>();
+  const int row = item.get_group(0) * THREADS + item.get_local_linear_id();
   if (row >= N * C * P * Q) return;
   const int n = row / (C * P * Q);
   const int c = (row / (P * Q)) % C;

@@ -6,7 +6,7 @@ namespace exp_ = sycl::ext::oneapi::experimental;
 // Sizes. Everything below follows from them.
 constexpr int ROWS = 4096, COLS = 4096;
 // Parameters of this variant.
-constexpr int THREADS = 128;
+constexpr int THREADS = 256;
 
 constexpr float INFINITE = std::numeric_limits<float>::infinity();
 
@@ -17,39 +17,39 @@ constexpr int VALUES = (COLS + THREADS - 1) / THREADS;  // columns a thread
 
 // The largest of `value` over the work-group; every thread gets it.
 inline float workgroup_max(float value, float* scratch) {
-  const auto group = oneapi::this_work_item::get_work_group<1>();
-  const int thread = group.get_local_linear_id();
+  const auto item = oneapi::this_work_item::get_nd_item<1>();
+  const int thread = item.get_local_linear_id();
   scratch[thread] = value;
-  sycl::group_barrier(group);
+  item.barrier(sycl::access::fence_space::local_space);
   for (int count = THREADS / 2; count > 0; count /= 2) {
     if (thread < count) {
       const float other = scratch[thread + count];
       scratch[thread] = maximum(scratch[thread], other);
     }
-    sycl::group_barrier(group);
+    item.barrier(sycl::access::fence_space::local_space);
   }
   value = scratch[0];
-  sycl::group_barrier(group);  // scratch may be written again
+  item.barrier(sycl::access::fence_space::local_space);  // scratch may be written again
   return value;
 }
 
 extern "C" SYCL_EXT_ONEAPI_FUNCTION_PROPERTY((exp_::nd_range_kernel<1>))
 void softmax_kernel(const float* x, float* y) {
-  const auto group = oneapi::this_work_item::get_work_group<1>();
+  const auto item = oneapi::this_work_item::get_nd_item<1>();
   exp_::work_group_static<float[THREADS]> scratch;
-  const int thread = group.get_local_linear_id();
-  const int row = group.get_group_id(0);
+  const int thread = item.get_local_linear_id();
+  const int row = item.get_group(0);
 
   float x_value[VALUES];
   float weight[VALUES];
 
   float highest = -INFINITE;
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      x_value[item] = x[row * COLS + col];
-      highest = maximum(highest, x_value[item]);
+      x_value[part] = x[row * COLS + col];
+      highest = maximum(highest, x_value[part]);
     }
   }
 
@@ -57,21 +57,21 @@ void softmax_kernel(const float* x, float* y) {
 
   float total = 0.0f;
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      weight[item] = sycl::exp(x_value[item] - highest);
-      total += weight[item];
+      weight[part] = sycl::exp(x_value[part] - highest);
+      total += weight[part];
     }
   }
 
-  total = sycl::reduce_over_group(group, total, sycl::plus<>());
+  total = sycl::reduce_over_group(item.get_group(), total, sycl::plus<>());
 
 #pragma unroll
-  for (int item = 0; item < VALUES; ++item) {
-    const int col = item * THREADS + thread;
+  for (int part = 0; part < VALUES; ++part) {
+    const int col = part * THREADS + thread;
     if (col < COLS) {
-      y[row * COLS + col] = weight[item] / total;
+      y[row * COLS + col] = weight[part] / total;
     }
   }
 }

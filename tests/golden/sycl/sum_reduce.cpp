@@ -9,16 +9,16 @@ constexpr int THREADS = 64;
 
 extern "C" SYCL_EXT_ONEAPI_FUNCTION_PROPERTY((exp_::nd_range_kernel<1>))
 void sum_reduce_kernel(const float* x, float* y) {
-  const auto group = oneapi::this_work_item::get_work_group<1>();
-  const int thread = group.get_local_linear_id();
-  const int row = group.get_group_id(0);
+  const auto item = oneapi::this_work_item::get_nd_item<1>();
+  const int thread = item.get_local_linear_id();
+  const int row = item.get_group(0);
 
   float total = 0.0f;
   for (int col = thread; col < COLS; col += THREADS) {
     total += x[row * COLS + col];
   }
 
-  total = sycl::reduce_over_group(group, total, sycl::plus<>());
+  total = sycl::reduce_over_group(item.get_group(), total, sycl::plus<>());
 
   if (thread == 0) {
     y[row] = total;

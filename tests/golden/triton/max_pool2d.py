@@ -6,7 +6,7 @@ import triton.language as tl
 N, C, H, W, WINDOW_H, WINDOW_W = 32, 64, 112, 112, 3, 3
 STRIDE_H, STRIDE_W, PAD_H, PAD_W, P, Q = 2, 2, 1, 1, 56, 56
 # Parameters of this variant.
-BLOCK, WARPS = 128, 4
+BLOCK, WARPS = 1024, 4
 
 
 @triton.jit

@@ -5,7 +5,7 @@ import triton.language as tl
 # Sizes. Everything below follows from them.
 ROWS, COLS = 4096, 16384
 # Parameters of this variant.
-BLOCK, WARPS = 512, 8
+BLOCK, WARPS = 4096, 4
 
 
 @triton.jit

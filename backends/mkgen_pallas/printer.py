@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from mkgen.codegen.fold import fold
 from mkgen.codegen.printer import ATOM, Scope, Text
 from mkgen.codegen.python_printer import PythonPrinter
 from mkgen.codegen.render import LaunchPlan, Plan
@@ -52,7 +53,7 @@ class PallasPrinter(PythonPrinter):
         "exp": "jnp.exp({0})", "log": "jnp.log({0})", "sqrt": "jnp.sqrt({0})",
         "rsqrt": "jax.lax.rsqrt({0})", "erf": "jax.lax.erf({0})", "tanh": "jnp.tanh({0})",
         "sigmoid": "(1.0 / (1.0 + jnp.exp(-({0}))))", "abs": "jnp.abs({0})",
-        "floor": "jnp.floor({0})", "isnan": "({0} != {0})", "not": "~({0})",
+        "floor": "jnp.floor({0})", "not": "~({0})",
         "maximum": "jnp.maximum({0}, {1})", "minimum": "jnp.minimum({0}, {1})",
     }  # fmt: skip
 
@@ -146,7 +147,7 @@ class PallasPrinter(PythonPrinter):
     ) -> tuple[str, LaunchPlan]:
         """Splits the kernel from the lines that call it."""
         kernel, _, call = text.partition(CALL)
-        return kernel.rstrip("\n") + "\n", replace(plan, call=textwrap.dedent(call))
+        return fold(kernel.rstrip("\n") + "\n"), replace(plan, call=textwrap.dedent(call))
 
     def configuration(self, launch: LaunchPlan, values: Mapping[str, int]) -> Configuration:
         """The grid, for the record."""
@@ -163,7 +164,7 @@ class PallasPrinter(PythonPrinter):
             + textwrap.indent(body, "    ")
             + f"    return {', '.join(b.name for b in plan.outputs)}\n"
         )
-        return text
+        return fold(text)
 
     def steps(self, launches: tuple[Launch, ...], launcher: str) -> tuple[Step, ...]:
         """With the layout operations the launcher does."""

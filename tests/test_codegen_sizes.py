@@ -6,8 +6,16 @@ import pytest
 
 from mkgen.evaluate.execution import Programs
 from mkgen.program import Program
-from tests.matrix_support import BACKENDS, TARGETS, TASKS, best_by_estimate, generator, spread
-from tests.matrix_support import default_target, programs
+from tests.matrix_support import (
+    BACKENDS,
+    TARGETS,
+    TASKS,
+    best_by_estimate,
+    default_target,
+    generator,
+    programs,
+    spread,
+)
 
 
 def texts(program: Program) -> tuple[str, ...]:

@@ -20,7 +20,6 @@ from mkgen.expression import Expression, Name
 from mkgen.ir.kernel import Kernel, Reduction, arguments, extent
 from mkgen.ir.nest import Apply, Axis, Graph, Load, Store, Value, value_names, walk_value
 
-
 #: What a result is called in the code when its own name is that of the buffer it goes to.
 RESULT_NAMES = {"sum": "total", "prod": "product", "max": "highest", "min": "lowest"}
 

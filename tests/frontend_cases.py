@@ -97,16 +97,19 @@ def _reductions() -> Iterator[Case]:
         yield Case(f"{op}_ties", lambda x, f=function: f(torch.floor(x * 3), 1), ties, overload)
         yield Case(f"{op}_keep", lambda x, f=function: f(x, 0, True), ties, overload)
     for dim in (-1, 1):
-        soft, inner = aten.softmax.int, aten._softmax.default
-        yield Case(f"softmax{dim}", lambda x, d=dim: soft(x, d), X, "aten.softmax.int")
+        yield Case(f"softmax{dim}", lambda x, d=dim: torch.softmax(x, d), X, "aten.softmax.int")
         yield Case(
-            f"inner_softmax{dim}", lambda x, d=dim: inner(x, d, False), X, "aten._softmax.default"
+            f"inner_softmax{dim}",
+            lambda x, d=dim: aten._softmax.default(x, d, False),
+            X,
+            "aten._softmax.default",
         )
-        log, deep = aten.log_softmax.int, aten._log_softmax.default
-        yield Case(f"log_softmax{dim}", lambda x, d=dim: log(x, d), X, "aten.log_softmax.int")
+        yield Case(
+            f"log_softmax{dim}", lambda x, d=dim: torch.log_softmax(x, d), X, "aten.log_softmax.int"
+        )
         yield Case(
             f"inner_log_softmax{dim}",
-            lambda x, d=dim: deep(x, d, False),
+            lambda x, d=dim: aten._log_softmax.default(x, d, False),
             X,
             "aten._log_softmax.default",
         )
@@ -135,8 +138,10 @@ def _contractions() -> Iterator[Case]:
                {k: v for k, v in linear.items() if k != "bias"}, "aten.linear.default")  # fmt: skip
     for rank, spatial, window in ((1, "W", "S"), (2, "H, W", "R, S"), (3, "D, H, W", "T, R, S")):
         inputs = {
-            "x": Tensor(f"N, C, {spatial}"), "weight": Tensor(f"K, C, {window}"), "bias": Tensor("K"),
-        }  # fmt: skip
+            "x": Tensor(f"N, C, {spatial}"),
+            "weight": Tensor(f"K, C, {window}"),
+            "bias": Tensor("K"),
+        }
         fixed = (("R", 3), ("S", 2), ("T", 1))
         function = getattr(F, f"conv{rank}d")
         for settings in ({}, {"stride": 2, "padding": 1}, {"padding": 2, "dilation": 2}):

@@ -72,7 +72,8 @@ def write(tmp_path: Path, body: str) -> Path:
         "import torch\nfrom mkgen.task import Task, Tensor\n\n\n"
         f"def f(x):\n    {body}\n\n\n"
         'task = Task(name="mine", category="math", reference=f, inputs={"x": Tensor("A, B")},\n'
-        '            bench={"A": 5, "B": 7}, check=[{"A": 5, "B": 7}], heldout=[{"A": 3, "B": 2}])\n'
+        '            bench={"A": 5, "B": 7}, check=[{"A": 5, "B": 7}],\n'
+        '            heldout=[{"A": 3, "B": 2}])\n'
     )
     return path
 

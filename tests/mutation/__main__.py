@@ -43,7 +43,8 @@ def main() -> int:
     print(table(results, backends))
     print(
         f"\nseed {options.seed}: {got.made} made, {got.no_program} compile-failed, {got.killed} "
-        f"killed, {got.equivalent} equivalent, {got.blind} blind, {len(got.survivors)} unexplained; "
+        f"killed, {got.equivalent} equivalent, {got.blind} blind, "
+        f"{len(got.survivors)} unexplained; "
         f"killed {got.rate:.1%} of all programs, {got.sharp_rate:.1%} of those not equivalent"
     )
     return 0 if not got.survivors and got.sharp_rate >= 0.95 else 1

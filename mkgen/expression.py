@@ -287,13 +287,18 @@ def _print(node: Expression, outer: int, spelling: Spelling, call: CallPrinter) 
     if isinstance(node, Name):
         return node.name
     if isinstance(node, Call):
-        return call(node, inner)
+        text = call(node, inner)
+        # C's ceil_div is a division, the one call that is printed as an operator
+        bare = spelling["//"] == "/" and node.function == "ceil_div"
+        return f"({text})" if bare and outer > 6 else text
     if isinstance(node, Binary):
         own = _PRECEDENCE[node.op]
         # a / b % c reads like a puzzle: nested division, remainder and product get parentheses
         inside = node.left.op if isinstance(node.left, Binary) else ""
         mixed = own == 6 and inside != "" and (node.op, inside) != ("*", "*")
-        left = inner(node.left, 7 if mixed and _PRECEDENCE[inside] == 6 else own)
+        chained = own == 4  # a < b < c means something else in Python
+        tight = 7 if mixed and _PRECEDENCE[inside] == 6 else own + chained
+        left = inner(node.left, tight)
         if node.op in "+*" and isinstance(node.right, Binary) and node.right.op == node.op:
             right = inner(node.right, own)  # associative: no parentheses needed
         else:
@@ -309,6 +314,8 @@ def _python_call(node: Call, inner: Callable[[Expression, int], str]) -> str:
         return f"-(-{inner(args[0], 7)} // {inner(args[1], 7)})"
     if node.function == "select":
         return f"({inner(args[1], 0)} if {inner(args[0], 0)} else {inner(args[2], 0)})"
+    if node.function == "not":
+        return f"(not {inner(args[0], 3)})"
     return f"{node.function}({', '.join(inner(a, 0) for a in args)})"
 
 

@@ -243,7 +243,10 @@ class Artifact(Document):
     """A program compiled for one arch."""
 
     arch: str
-    format: Literal["cubin", "hsaco", "spirv", "tpu", "intel", "opencl-binary", "shared-object"]
+    format: Literal[
+        "cubin", "hsaco", "spirv", "tpu", "xla", "intel", "opencl-binary", "shared-object"
+    ]
+    """xla: XLA's serialized executable, its machine code compressed inside."""
     path: str
     """Absolute path while working; relative inside a package."""
     sha: str

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import indent
 
 from mkgen.codegen.render import Plan
 from mkgen.codegen.view import Argument
 from mkgen.expression import Expression, to_c
 from mkgen.program import Source
-from mkgen_simt.printer import CPrinter, wrap
+from mkgen_simt.printer import BESIDE_BRACE, CPrinter, wrap
 
 
 class OpenclPrinter(CPrinter):
@@ -60,7 +61,7 @@ class OpenclPrinter(CPrinter):
         """`__kernel … void name(…)`."""
         head = f"__kernel __attribute__((reqd_work_group_size({threads}, 1, 1)))\nvoid {entry}("
         return head[: head.index("\n") + 1] + wrap(
-            f"void {entry}(", [self.parameter(a) for a in arguments], ")"
+            f"void {entry}(", [self.parameter(a) for a in arguments], ")", BESIDE_BRACE
         )
 
     def shared(self, dtype: str, name: str, dimensions: str) -> str:
@@ -80,20 +81,27 @@ class OpenclPrinter(CPrinter):
         for position, launch in enumerate(plan.launches):
             last = position == len(plan.launches) - 1
             axes = [a for a in range(3) if a == 0 or to_c(launch.grid[a]) != "1"]
-            sizes_of = [f"(size_t)({to_c(launch.block[a])})" for a in axes]
-            grid = [f"({to_c(launch.grid[a])})" for a in axes]
-            total = [f"{g} * {s}" for g, s in zip(grid, sizes_of, strict=True)]
-            calls.append(_ENQUEUE.format(
-                entry=launch.entry, rank=len(axes), count=len(launch.arguments),
-                local=", ".join(sizes_of), total=", ".join(total),
-                arguments=", ".join(f"&{a}" for a in launch.arguments),
-                event="event" if last else "NULL",
-            ))  # fmt: skip
+            blocks = [to_c(launch.block[a]) for a in axes]
+            groups = [to_c(launch.grid[a]) for a in axes]
+            arguments = [f"&{a}" for a in launch.arguments]
+            asked = ["queue", "program", f'"{launch.entry}"', str(len(arguments)), "arguments"]
+            asked += [str(len(axes)), "groups", "local", "event" if last else "NULL"]
+            body_of = (
+                wrap("const cl_mem* const arguments[] = {", arguments, "};\n", 96)
+                + wrap("const size_t groups[] = {", groups, "};\n", 96)
+                + wrap("const size_t local[] = {", blocks, "};\n", 96)
+            )
+            if len(plan.launches) == 1:
+                calls.append(indent(body_of + wrap("return enqueue(", asked, ");\n", 96), "  "))
+            else:
+                body_of += wrap("status = enqueue(", asked, ");\n", 96)
+                guarded = f"if (status == CL_SUCCESS) {{\n{indent(body_of, '  ')}}}\n"
+                calls.append(indent(guarded, "  "))
         body = (
             "\n// Sets the arguments of a kernel and enqueues it.\n" + _HELPER
             + "\n// Enqueues on an in-order queue; `program` is built from the .cl file.\n"
             + wrap(f"cl_int {plan.launcher}(", parameters, ") {\n")
-            + "  cl_int status = CL_SUCCESS;\n" + "".join(calls) + "  return status;\n}\n"
+            + self._sequence(calls) + "}\n"
         )  # fmt: skip
         constants = self._launch_constants(plan)
         source = Source(
@@ -101,6 +109,13 @@ class OpenclPrinter(CPrinter):
             preamble="#include <CL/cl.h>\n", sizes=sizes, body=constants + body,
         )  # fmt: skip
         return (source,)
+
+    @staticmethod
+    def _sequence(calls: Sequence[str]) -> str:
+        """One call, or several until the first that fails."""
+        if len(calls) == 1:
+            return calls[0]
+        return "  cl_int status = CL_SUCCESS;\n" + "".join(calls) + "  return status;\n"
 
     def _launch_constants(self, plan: Plan) -> str:
         """Parameters the launch expressions name, as the kernel file defines them."""
@@ -117,23 +132,17 @@ class OpenclPrinter(CPrinter):
 
 _HELPER = """static cl_int enqueue(cl_command_queue queue, cl_program program, const char* name,
                       cl_uint count, const cl_mem* const* arguments, cl_uint rank,
-                      const size_t* total, const size_t* local, cl_event* event) {
+                      const size_t* groups, const size_t* local, cl_event* event) {
   cl_int status;
+  size_t total[3];
   cl_kernel kernel = clCreateKernel(program, name, &status);
   if (status != CL_SUCCESS) return status;
   for (cl_uint i = 0; i < count && status == CL_SUCCESS; ++i)
     status = clSetKernelArg(kernel, i, sizeof(cl_mem), arguments[i]);
+  for (cl_uint axis = 0; axis < rank; ++axis) total[axis] = groups[axis] * local[axis];
   if (status == CL_SUCCESS)
     status = clEnqueueNDRangeKernel(queue, kernel, rank, NULL, total, local, 0, NULL, event);
   clReleaseKernel(kernel);  // the queue keeps it until it has run
   return status;
 }
-"""
-
-_ENQUEUE = """  if (status == CL_SUCCESS) {{
-    const size_t local[] = {{{local}}};
-    const size_t total[] = {{{total}}};
-    const cl_mem* const arguments[] = {{{arguments}}};
-    status = enqueue(queue, program, "{entry}", {count}, arguments, {rank}, total, local, {event});
-  }}
 """

@@ -13,7 +13,10 @@ from functools import cache
 from pathlib import Path
 
 from mkgen.codegen.backend import Ability, Found, Probe
+from mkgen.document import content_hash
 from mkgen.errors import MissingError
+from mkgen.evaluate.cache import default_cache_directory
+from mkgen.files import atomic_write
 from mkgen_simt import ocloc
 
 REMEDY = "pip install 'mkgen[opencl]'"
@@ -71,10 +74,9 @@ def _system_drivers() -> dict[str, str]:
 def vendors_directory() -> Path:
     """A directory of .icd files: the system's, the CPU device's, and NVIDIA's driver by its name.
 
-    It lives as long as this process, which outlives the workers that read it.
+    It lies in the cache, named by its content: a temporary one would be left behind by every
+    command that is killed.
     """
-    directory = Path(tempfile.mkdtemp(prefix="mkgen-opencl-"))
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
     drivers = _system_drivers()
     # A driver named twice would be two platforms with the same device.
     if not any(name.startswith("libnvidia-opencl") for name in drivers):
@@ -82,8 +84,21 @@ def vendors_directory() -> Path:
     cpu = cpu_driver().path
     if cpu is not None:
         drivers.setdefault(cpu.name, str(cpu))
-    for number, library in enumerate(drivers.values()):
-        (directory / f"{number}.icd").write_text(library + "\n")
+    texts = [f"{library}\n" for library in drivers.values()]
+    directory = default_cache_directory() / f"opencl-vendors-{content_hash(*texts)[:16]}"
+    try:
+        return _write_vendors(directory, texts)
+    except OSError:  # a home that cannot be written; then a directory as short-lived as we are
+        temporary = Path(tempfile.mkdtemp(prefix="mkgen-opencl-"))
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        return _write_vendors(temporary, texts)
+
+
+def _write_vendors(directory: Path, texts: list[str]) -> Path:
+    for number, text in enumerate(texts):
+        file = directory / f"{number}.icd"
+        if not file.is_file() or file.read_text() != text:
+            atomic_write(file, text)
     return directory
 
 

@@ -9,7 +9,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mkgen.errors import CompileError, MissingError, MkgenError, WrongArchError
 from mkgen.program import Artifact, Program, Resources
@@ -33,6 +33,8 @@ from mkgen_pallas.probe import GPU_REMEDY, installed, library_sha, require
 
 #: Memory space of `used_scoped_memory_configs` that is VMEM.
 VMEM = "1"
+#: How an ELF file for an NVIDIA GPU starts: class 64, little-endian, OS ABI 0x41.
+CUDA_ELF = b"\x7fELF\x02\x01\x01\x41"
 
 
 def compile_program(program: Program, directory: Path) -> Artifact:
@@ -46,6 +48,7 @@ def compile_program(program: Program, directory: Path) -> Artifact:
     start = time.perf_counter()
     path = write_source(program, directory)
     launcher = launcher_of(import_source(path), program)
+    kind: Literal["tpu", "cubin", "xla"]
     build = _compile_tpu if arch.is_tpu else _compile_gpu
     compiled = build(program, launcher, path, arch)
     text = compiled.as_text()
@@ -58,13 +61,14 @@ def compile_program(program: Program, directory: Path) -> Artifact:
         code = program_of(executable, arch)
         artifact.write_bytes(code)
         checked = check_program(code, arch)
+        kind = "tpu"
         command = f"jax.jit(...).lower(...).compile(), libtpu topology {arch.topology}"
     else:
-        artifact, checked = _write_cubins(program, executable, directory, arch)
+        artifact, kind, checked = _write_gpu_code(program, executable, directory, arch)
         command = "jax.jit(...).lower(...).compile() on GPU 0"
     return Artifact(
         arch=arch.arch.name,
-        format="tpu" if arch.is_tpu else "cubin",
+        format=kind,
         path=str(artifact),
         sha=hashlib.sha256(artifact.read_bytes()).hexdigest(),
         resources=_resources(program, text, code_bytes, arch),
@@ -206,11 +210,19 @@ def _resources(
     return found
 
 
-def _write_cubins(
+def _write_gpu_code(
     program: Program, executable: bytes, directory: Path, arch: PallasArch
-) -> tuple[Path, str]:
+) -> tuple[Path, Literal["cubin", "xla"], str]:
     cubins = gpu_binaries(executable)
     wanted = int(arch.arch.name.removeprefix("sm_"))
+    if CUDA_ELF in executable and not any(50 <= cubin_sm(c) < 200 for c in cubins):
+        # JAX 0.11 compresses the executable: the header of a cubin shows, its flags do not.
+        path = directory / f"{program.launcher}.{arch.arch.name}.xla"
+        path.write_bytes(executable)
+        return path, "xla", (
+            f"XLA made it for the GPU at hand, compute capability {wanted / 10}; it holds a CUDA "
+            "ELF header, compressed, so that its e_flags are not read"
+        )  # fmt: skip
     if not cubins or any(cubin_sm(c) != wanted for c in cubins):
         seen = ", ".join(str(cubin_sm(c)) for c in cubins) or "none"
         raise WrongArchError(f"XLA's executable for {arch.arch.name} has cubins of SM {seen}")
@@ -219,12 +231,12 @@ def _write_cubins(
     if len(cubins) == 1:
         path = directory / stem
         path.write_bytes(cubins[0])
-        return path, checked
+        return path, "cubin", checked
     path = directory / f"{stem}.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for i, cubin in enumerate(cubins):
             archive.writestr(zipfile.ZipInfo(f"{i}.cubin"), cubin)
-    return path, checked
+    return path, "cubin", checked
 
 
 def read_cubins(artifact: Artifact) -> list[bytes]:

@@ -152,6 +152,8 @@ class OnDevice(Loaded):
         if self._arch.is_tpu:
             shipped = [Path(self._artifact.path).read_bytes()]
             ran = [program_of(executable, self._arch)]
+        elif self._artifact.format == "xla":
+            shipped, ran = [Path(self._artifact.path).read_bytes()], [executable]
         else:
             shipped, ran = read_cubins(self._artifact), gpu_binaries(executable)
         self.matches_artifact = shipped == ran

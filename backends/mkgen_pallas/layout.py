@@ -105,9 +105,8 @@ class Layout:
         return name if own == shape else f"{name}.reshape({', '.join(shape)})"
 
     def shape(self, name: str) -> str:
-        """`(ROWS, COLS)`, the buffer's own."""
-        dims = [to_python(d) for d in self.view.graph.tensors[name].shape]
-        return f"({dims[0]},)" if len(dims) == 1 else f"({', '.join(dims)})"
+        """`(ROWS, COLS)`: the buffer's dimensions as the arguments of `reshape`."""
+        return f"({', '.join(self.dims(name))})"
 
     def dims(self, name: str) -> list[str]:
         """The buffer's dimensions as Python."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mkgen.codegen.render import Plan
 from mkgen.codegen.view import Argument
 from mkgen.expression import Int, to_c
-from mkgen_simt.printer import CPrinter, wrap
+from mkgen_simt.printer import BESIDE_BRACE, CPrinter, wrap
 
 
 class CudaLikePrinter(CPrinter):
@@ -43,7 +43,7 @@ class CudaLikePrinter(CPrinter):
     def kernel(self, entry: str, arguments: Sequence[Argument], threads: str, rank: int) -> str:
         """`extern "C" __global__ void __launch_bounds__(THREADS) name(…)`."""
         mark = f'extern "C" __global__ void __launch_bounds__({threads})\n'
-        return mark + wrap(f"{entry}(", [self.parameter(a) for a in arguments], ")")
+        return mark + wrap(f"{entry}(", [self.parameter(a) for a in arguments], ")", BESIDE_BRACE)
 
     def shared(self, dtype: str, name: str, dimensions: str) -> str:
         """A static shared array."""

@@ -10,9 +10,12 @@ from typing import Any
 from mkgen.codegen.printer import SELECT, UNARY, Scope, Text, number
 from mkgen.codegen.render import SHORT, DialectPrinter, LaunchPlan
 from mkgen.codegen.view import Argument, View
-from mkgen.expression import Expression, Int, evaluate, to_c
+from mkgen.expression import Expression, Int, Name, evaluate, to_c
 from mkgen.ir.nest import Load
 from mkgen.program import Configuration, Simt
+
+#: Width that leaves room for ` {` after the head of a kernel.
+BESIDE_BRACE = 98
 
 #: How a combine is written; `maximum` and `minimum` are helpers that let NaN win, as in PyTorch.
 COMBINE = {
@@ -63,7 +66,7 @@ class CPrinter(DialectPrinter):
         return to_c(expression)
 
     def load(self, load: Load, offset: Text, scope: Scope) -> Text:
-        """`x[i]`, or a guarded read."""
+        """`x[i]`, or a guarded read: `inside ? x[i] : 0.0f`."""
         code = f"{load.tensor}[{offset.code}]"
         if not load.guard:
             return Text(code)
@@ -71,8 +74,13 @@ class CPrinter(DialectPrinter):
             f"0 <= {self.index(b.index)} && {self.index(b.index)} < {self.index(b.extent)}"
             for b in load.guard
         ]
+        condition = " && ".join(tests)
+        known = scope.indices.get(Name(condition))
+        if known is None:
+            known = scope.indices[Name(condition)] = scope.fresh("inside")
+            scope.lines.append(f"const bool {known} = {condition};")
         other = self.literal(load.other or 0.0, load.dtype)
-        return Text(f"{' && '.join(tests)} ? {code} : {other.code}", SELECT)
+        return Text(f"{known} ? {code} : {other.code}", SELECT)
 
     def select(self, condition: Text, yes: Text, no: Text) -> Text:
         """A conditional expression."""

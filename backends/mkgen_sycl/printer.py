@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mkgen.codegen.render import Plan
 from mkgen.codegen.view import Argument
 from mkgen.expression import Expression, Int, to_c
-from mkgen_simt.printer import CPrinter, wrap
+from mkgen_simt.printer import BESIDE_BRACE, CPrinter, wrap
 
 
 class SyclPrinter(CPrinter):
@@ -34,7 +34,7 @@ class SyclPrinter(CPrinter):
     barrier = "item.barrier(sycl::access::fence_space::local_space);"
     thread = "item.get_local_linear_id()"
     unroll = "#pragma unroll"
-    infinity = "std::numeric_limits<float>::infinity()"
+    infinity = "INFINITE"
 
     def group(self, axis: int, rank: int) -> str:
         """Position of the work-group along an axis, x first."""
@@ -53,12 +53,18 @@ class SyclPrinter(CPrinter):
 
     def preamble(self, body: str) -> str:
         """SYCL, and the short names of the extensions used."""
-        limits = "#include <limits>\n" if "numeric_limits" in body else ""
+        limits = "#include <limits>\n" if self.infinity in body else ""
         return (
             f"{limits}#include <sycl/sycl.hpp>\n"
             "namespace oneapi = sycl::ext::oneapi;\n"
             "namespace exp_ = sycl::ext::oneapi::experimental;\n"
         )
+
+    def helpers(self, body: str) -> str:
+        """Infinity by a short name (the JIT has no INFINITY), and what C calls."""
+        value = "std::numeric_limits<float>::infinity()"
+        made = f"constexpr float {self.infinity} = {value};\n\n" if self.infinity in body else ""
+        return made + super().helpers(body)
 
     def parameter(self, argument: Argument) -> str:
         """A USM pointer."""
@@ -68,7 +74,9 @@ class SyclPrinter(CPrinter):
     def kernel(self, entry: str, arguments: Sequence[Argument], threads: str, rank: int) -> str:
         """A free function marked as an nd_range kernel."""
         mark = f'extern "C" SYCL_EXT_ONEAPI_FUNCTION_PROPERTY((exp_::nd_range_kernel<{rank}>))\n'
-        return mark + wrap(f"void {entry}(", [self.parameter(a) for a in arguments], ")")
+        return mark + wrap(
+            f"void {entry}(", [self.parameter(a) for a in arguments], ")", BESIDE_BRACE
+        )
 
     def shared(self, dtype: str, name: str, dimensions: str) -> str:
         """An array in local memory."""

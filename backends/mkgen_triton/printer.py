@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mkgen.codegen.fold import fold
 from mkgen.codegen.printer import ATOM, Scope, Text
 from mkgen.codegen.python_printer import PythonPrinter
 from mkgen.codegen.render import LaunchPlan, Plan
 from mkgen.codegen.view import View
-from mkgen.expression import Name, evaluate, to_python
+from mkgen.expression import Call, Expression, Name, evaluate, to_python
 from mkgen.ir.nest import Load, index_names
 from mkgen.program import Configuration, TritonLaunch
 
@@ -33,7 +35,7 @@ class TritonPrinter(PythonPrinter):
         "exp": "tl.exp({0})", "log": "tl.log({0})", "sqrt": "tl.sqrt({0})",
         "rsqrt": "tl.rsqrt({0})", "erf": "tl.erf({0})", "sigmoid": "tl.sigmoid({0})",
         "tanh": "(2.0 * tl.sigmoid(2.0 * ({0})) - 1.0)", "abs": "tl.abs({0})",
-        "floor": "tl.floor({0})", "isnan": "(({0}) != ({0}))", "not": "~({0})",
+        "floor": "tl.floor({0})", "not": "~({0})",
         "maximum": "tl.maximum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)",
         "minimum": "tl.minimum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)",
     }  # fmt: skip
@@ -114,7 +116,7 @@ class TritonPrinter(PythonPrinter):
         used = [n for n in known if re.search(rf"\b{n}\b", body)]
         signature = ", ".join(f"{n}: tl.constexpr" for n in used)
         made = replace(plan, constexprs={n: Name(n) for n in used})
-        return _wrap_signature(text.replace("CONSTEXPRS", signature)), made
+        return fold(_wrap_signature(text.replace("CONSTEXPRS", signature))), made
 
     def configuration(self, launch: LaunchPlan, values: Mapping[str, int]) -> Configuration:
         """A Triton launch."""
@@ -140,18 +142,28 @@ class TritonPrinter(PythonPrinter):
                 f"    {buffer.name} = torch.empty({shape}, dtype=torch.{buffer.dtype}, {device})\n"
             )
         for launch in plan.launches:
-            grid = [to_python(e) for e in launch.grid]
+            grid = [_blocks(e) for e in launch.grid]
             while len(grid) > 1 and grid[-1] == "1":
                 grid.pop()
             shape = f"({grid[0]},)" if len(grid) == 1 else f"({', '.join(grid)})"
-            arguments = ", ".join((*launch.arguments, *launch.constexprs))
+            arguments = textwrap.fill(
+                ", ".join((*launch.arguments, *launch.constexprs)) + ",", 96,
+                initial_indent=" " * 8, subsequent_indent=" " * 8, break_on_hyphens=False,
+            )  # fmt: skip
             options = f"num_warps={to_python(launch.warps)}, num_stages={to_python(launch.stages)}"
             lines.append(
                 f"    grid = {shape}\n    {launch.entry}[grid](\n"
-                f"        {arguments},\n        {options},\n    )\n"
+                f"{arguments}\n        {options},\n    )\n"
             )
         lines.append(f"    return {', '.join(b.name for b in plan.outputs)}\n")
-        return "".join(lines)
+        return fold("".join(lines))
+
+
+def _blocks(extent: Expression) -> str:
+    """A grid axis as a launcher writes it: `triton.cdiv(COLS, BLOCK)`."""
+    if isinstance(extent, Call) and extent.function == "ceil_div":
+        return f"triton.cdiv({to_python(extent.args[0])}, {to_python(extent.args[1])})"
+    return to_python(extent)
 
 
 def _wrap_signature(text: str) -> str:

@@ -95,9 +95,10 @@ def command(
         say(f"backend {name} is left out, its plug-in is broken: {reason}")
     for file in (junit, csv_file):
         _check_writable(file)
+    chosen = _task_names(names)
     store = RunStore(_run_directory(out, resume))
     try:
-        tasks = [precision_of(resolve_task(n), precision) for n in _task_names(names)]
+        tasks = [precision_of(resolve_task(n), precision) for n in chosen]
         settings = settings_of(seed=seed, timeout=timeout, required=required, on_device=on_device)
         run = _Run(store, settings, resume)
         with progress(not as_json) as advance:

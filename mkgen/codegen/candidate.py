@@ -115,6 +115,9 @@ class Generator:
         facts["buffers"] = len(view.arguments)
         facts["threads_per_block"] = limit(profile, "threads_per_block", 1024)
         facts["shared_bytes"] = limit(profile, "shared_bytes_per_block", 32768)
+        # four rows in flight on every unit: do they stay in the cache until they are read again?
+        rows = 4 * limit(profile, "compute_units", 1) * facts["cols"] * 4
+        facts["rows_in_cache"] = int(rows < limit(profile, "last_level_cache_bytes", 0))
         facts["vmem_bytes"] = limit(profile, "scoped_vmem_bytes", 16 << 20)
         reads = [a.name for a in view.arguments if not a.output]
         writes = [a.name for a in view.arguments if a.output]

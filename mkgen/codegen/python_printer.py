@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from mkgen.codegen.printer import ATOM, COMPARE, PRODUCT, SUM, Text, number
 from mkgen.codegen.render import DialectPrinter, Plan
 from mkgen.expression import Expression, names, to_python
-from mkgen.ir.nest import IndexValue
+from mkgen.ir.nest import Apply, IndexValue
 from mkgen.program import Buffer
 
 
@@ -44,6 +44,13 @@ class PythonPrinter(DialectPrinter):
             code = self.index(value.expression)
             return Text(code, ATOM if code.isidentifier() else SUM)
         return super().index_value(value)
+
+    def apply(self, value: Apply, args: list[Text]) -> Text:
+        """One operation over printed operands."""
+        if value.operation == "isnan":  # the one call that is spelled as an operator
+            operand = args[0].inside(SUM)
+            return Text(f"{operand} != {operand}", COMPARE)
+        return super().apply(value, args)
 
     def declare(self, name: str, dtype: str, code: str) -> str:
         """`mean = total / COLS`."""

@@ -271,7 +271,27 @@ def tidy(text: str) -> str:
     if "def " in text:  # Python: a function body without holes
         text = re.sub(r"(\n[ \t]+[^\n]+)\n\n(?=[ \t])", r"\1\n", text)
         text = re.sub(r"(\n[ \t]+[^\n]+)\n\n(?=[ \t])", r"\1\n", text)
+        text = _space_nested(text)
     return text.strip("\n") + "\n"
+
+
+def _space_nested(text: str) -> str:
+    """A blank line before and after every Python function inside another."""
+    lines: list[str] = []
+    nested: int | None = None
+    for line in text.split("\n"):
+        body = line.lstrip()
+        indent = len(line) - len(body)
+        ends = nested is not None and body != "" and indent <= nested and body[:4] != "def "
+        if ends:
+            nested = None
+        starts = indent > 0 and body.startswith("@")
+        if (ends or starts) and lines and lines[-1]:
+            lines.append("")
+        if indent > 0 and body.startswith("def "):
+            nested = indent
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _launch_plan(view: View, template: Template, prefix: str) -> LaunchPlan:

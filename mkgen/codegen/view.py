@@ -20,6 +20,9 @@ from mkgen.expression import Expression, Name
 from mkgen.ir.kernel import Kernel, Reduction, arguments, extent
 from mkgen.ir.nest import Apply, Axis, Graph, Load, Store, Value, value_names, walk_value
 
+#: What a result is called in the code when its own name is that of the buffer it goes to.
+RESULT_NAMES = {"sum": "total", "prod": "product", "max": "highest", "min": "lowest"}
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -340,7 +343,9 @@ class RowwiseView(View):
         self._fill_caches([value], scope)
         self.printer.bind_shared([value], scope)
         code = self.printer.expression(value, scope).code
-        name = self.base.fresh(reduction.result)
+        written = {a.name for a in self.arguments}
+        wish = RESULT_NAMES[reduction.combine] if reduction.result in written else reduction.result
+        name = self.base.fresh(wish)
         load = self._row_load(reduction)
         self.base.bound[load] = name
         return Stage(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,10 @@ Lowering = Callable[..., Operand | tuple[Operand, ...]]
 
 #: ATen overload -> lowering. The modules of one op family each fill it by `lowers`.
 TABLE: dict[str, Lowering] = {}
+
+
+#: What the tracer adds to check its own assumptions; nothing is computed.
+CHECKS = ("aten._assert_tensor_metadata.default",)
 
 
 def lowers(*overloads: str) -> Callable[[Lowering], Lowering]:
@@ -50,7 +55,7 @@ def lower_task(task: Task) -> Graph:
 def _trace(task: Task, sizes: dict[str, int]) -> Any:
     import torch
 
-    reference = task.module(sizes)
+    reference = _called_forward(task.module(sizes))
 
     class Wrapped(torch.nn.Module):
         """torch.export takes modules only."""
@@ -76,6 +81,22 @@ def _trace(task: Task, sizes: dict[str, int]) -> Any:
             f"the reference of task {task.name} raised{line}: {type(error).__name__}: "
             f"{str(error).strip().splitlines()[0] if str(error).strip() else ''}"
         ) from error
+
+
+def _called_forward(reference: Callable[..., Any]) -> Callable[..., Any]:
+    # PyTorch's tracer keeps the stack frames of functions called `forward` only; without the
+    # user's own frame no error could name the line of an operation.
+    if not isinstance(reference, types.FunctionType):
+        return reference
+    renamed = types.FunctionType(
+        reference.__code__.replace(co_name="forward"),
+        reference.__globals__,
+        reference.__name__,
+        reference.__defaults__,
+        reference.__closure__,
+    )
+    renamed.__kwdefaults__ = reference.__kwdefaults__
+    return renamed
 
 
 def _line_of(error: BaseException, path: str) -> str:
@@ -112,7 +133,7 @@ def _lower(task: Task, program: Any, context: Context) -> Graph:
             operands[placeholder] = _declare(context, name, dtype, dims, "parameter")
     results: tuple[Any, ...] = ()
     for node in program.graph.nodes:
-        if node.op == "call_function":
+        if node.op == "call_function" and str(node.target) not in CHECKS:
             context.where = _where(node, task)
             operands[node.name] = _lower_node(context, node, operands)
         elif node.op == "output":

@@ -156,8 +156,7 @@ def _home(nest: Nest, kernels: list[Kernel]) -> int | None:
         later = [written[t] for t in needed if t in written]
         if any(i >= home for i in later) or _match(nest, kernels[home]) is None:
             return None
-        outside = [t for t, i in producers.items() if i != home]
-        return home if not outside else None
+        return home  # what earlier kernels produced lies in memory by then
     last = len(kernels) - 1  # a second reduction over the same rows, of the same data
     same = kernels[last].kind == "rowwise" and nest.tag == "reduce"
     shared = needed & set(kernels[last].reads())

@@ -76,10 +76,11 @@ def _execute(
         shape = graph.shape(nest.store.tensor, values)
         info = graph.tensors[nest.store.tensor]
         dtype = np.dtype(np.float64) if wide and "float" in info.dtype else np.dtype(info.dtype)
-        value = np.ascontiguousarray(np.broadcast_to(result.value, shape)).astype(dtype)
+        # np.ascontiguousarray would make a vector of a scalar
+        value = np.array(np.broadcast_to(result.value, shape), dtype=dtype, order="C")
         error = None
         if result.error is not None:
-            error = np.ascontiguousarray(np.broadcast_to(result.error, shape))
+            error = np.array(np.broadcast_to(result.error, shape), order="C")
         tensors[nest.store.tensor] = Numbers(value, error)
     return {name: tensors[name] for name in graph.outputs}
 
@@ -169,7 +170,7 @@ class _Nest:
     def _compute(self, value: Value) -> Numbers:
         dtype = self._dtype(value.dtype)
         if isinstance(value, Constant):
-            return self._exact(np.asarray(value.value, dtype=dtype))
+            return self._constant(value, np.asarray(value.value, dtype=dtype))
         if isinstance(value, IndexValue):
             return self._exact(np.asarray(self.index(value.expression)).astype(dtype))
         if isinstance(value, Load):
@@ -188,6 +189,14 @@ class _Nest:
 
     def _exact(self, array: Array) -> Numbers:
         return Numbers(array, np.zeros(array.shape) if self.errors else None)
+
+    def _constant(self, constant: Constant, array: Array) -> Numbers:
+        """A constant; a kernel holds the nearest number of its own dtype."""
+        exact = self._exact(array)
+        if self.errors and "float" in constant.dtype:
+            rounded = np.float32(constant.value) != np.float64(constant.value)
+            exact.error = np.abs(array.astype(np.float64)) * float(rounded)
+        return exact
 
     def _load(self, load: Load) -> Numbers:
         source = self.tensors[load.tensor]

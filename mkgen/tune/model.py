@@ -12,6 +12,9 @@ from mkgen.profile import HardwareProfile
 from mkgen.program import Artifact, Program, Resources, Simt, TritonLaunch
 
 _LAUNCH_SECONDS = 4e-6
+_BLOCK_SECONDS = 4e-8
+"""What a unit spends on starting one block: relu on an H200 takes 320 us with 524,288 blocks and
+132 us with 65,536 of the same size (benchmarks/results/h200_sweep_relu.jsonl)."""
 _BUSY = 0.5
 """Share of a unit's threads that must be resident to hide memory latency (Volkov 2016 finds
 between a quarter and three quarters, by instruction mix)."""
@@ -66,7 +69,7 @@ def estimate(
         memory = moved / (device.bandwidth * busy)
         compute = operations / (device.peak * rate * min(1.0, busy * 2))
         spill = 1.0 + 0.05 * ((resources.spilled_registers or 0) if resources else 0)
-        seconds = max(memory, compute) / full * spill
+        seconds = max(memory, compute) / full * spill + blocks * _BLOCK_SECONDS / device.units
         bound = "memory" if memory >= compute else "compute"
         if seconds > worst:
             worst, worst_bound = seconds, bound

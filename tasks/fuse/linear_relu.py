@@ -16,6 +16,6 @@ task = Task(
     reference=linear_relu,
     inputs={"x": Tensor("M, K"), "weight": Tensor("N, K"), "bias": Tensor("N")},
     bench={"M": 4096, "N": 4096, "K": 1024},
-    check=[{"M": 150, "N": 139, "K": 77}, {"M": 131, "N": 257, "K": 163}],
-    heldout=[{"M": 61, "N": 283, "K": 129}, {"M": 257, "N": 65, "K": 211}],
+    check=[{"M": 150, "N": 139, "K": 77}, {"M": 523, "N": 541, "K": 163}],
+    heldout=[{"M": 61, "N": 283, "K": 523}, {"M": 257, "N": 65, "K": 211}],
 )

@@ -1,0 +1,92 @@
+#include <hip/hip_runtime.h>
+
+// Sizes. Everything below follows from them.
+constexpr int N = 32, C = 64, H = 56, W = 56, K = 128, R = 3, S = 3, STRIDE_H = 2;
+constexpr int STRIDE_W = 2, PAD_H = 1, PAD_W = 1, P = 28, Q = 28;
+// Parameters of this variant.
+constexpr int TILE_M = 128, TILE_N = 128, TILE_K = 32, ITEM_M = 4, ITEM_N = 4;
+
+constexpr int THREADS = (TILE_M / ITEM_M) * (TILE_N / ITEM_N);
+
+// A product of matrices: k walks the rows, (n, p, q) the columns, the sum runs over (c, r, s).
+extern "C" __global__ void __launch_bounds__(THREADS)
+conv2d_bias_relu_kernel(const float* __restrict__ x, const float* __restrict__ weight,
+                        const float* __restrict__ bias, float* __restrict__ y) {
+  // Depth first, so that a thread reads neighbouring words; one word of padding spreads the banks.
+  __shared__ float weight_tile[TILE_K][TILE_M + 1];
+  __shared__ float x_tile[TILE_K][TILE_N + 1];
+  const int thread = threadIdx.x;
+  const int col_first = blockIdx.x * TILE_N, row_first = blockIdx.y * TILE_M;
+  // Results of a thread lie a stride apart: neighbours in a sub-group write neighbouring columns.
+  const int my_row = thread / (TILE_N / ITEM_N), my_col = thread % (TILE_N / ITEM_N);
+  float sum[ITEM_M][ITEM_N] = {0.0f};
+
+  for (int depth_first = 0; depth_first < C * R * S; depth_first += TILE_K) {
+    for (int e = thread; e < TILE_M * TILE_K; e += THREADS) {
+      const int line = e / TILE_K, step = e % TILE_K;
+      const int k = row_first + line, depth = depth_first + step;
+      float value = 0.0f;
+      if (k < K && depth < C * R * S) {
+        value = weight[k * C * R * S + depth];
+      }
+      weight_tile[step][line] = value;
+    }
+
+    for (int e = thread; e < TILE_N * TILE_K; e += THREADS) {
+      const int line = e % TILE_N, step = e / TILE_N;
+      const int col = col_first + line, depth = depth_first + step;
+      float value = 0.0f;
+      if (col < N * P * Q && depth < C * R * S) {
+        const int n = col / (P * Q);
+        const int p = (col / Q) % P;
+        const int q = col % Q;
+        const int c = depth / (R * S);
+        const int r = (depth / S) % R;
+        const int s = depth % S;
+        const int h = p * STRIDE_H + r - PAD_H;
+        const int w = q * STRIDE_W + s - PAD_W;
+        const bool inside = 0 <= h && h < H && 0 <= w && w < W;
+        value = inside ? x[((n * C + c) * H + h) * W + w] : 0.0f;
+      }
+      x_tile[step][line] = value;
+    }
+
+    __syncthreads();
+
+#pragma unroll
+    for (int step = 0; step < TILE_K; ++step) {
+      float weight_part[ITEM_M], x_part[ITEM_N];
+      for (int i = 0; i < ITEM_M; ++i)
+        weight_part[i] = weight_tile[step][i * (TILE_M / ITEM_M) + my_row];
+      for (int j = 0; j < ITEM_N; ++j)
+        x_part[j] = x_tile[step][j * (TILE_N / ITEM_N) + my_col];
+      for (int i = 0; i < ITEM_M; ++i)
+        for (int j = 0; j < ITEM_N; ++j) sum[i][j] += weight_part[i] * x_part[j];
+    }
+    __syncthreads();  // the tiles are filled again
+  }
+
+  for (int i = 0; i < ITEM_M; ++i)
+    for (int j = 0; j < ITEM_N; ++j) {
+      const int k = row_first + i * (TILE_M / ITEM_M) + my_row;
+      const int col = col_first + j * (TILE_N / ITEM_N) + my_col;
+      if (k < K && col < N * P * Q) {
+        const int n = col / (P * Q);
+        const int p = (col / Q) % P;
+        const int q = col % Q;
+        const float conv2d_bias = sum[i][j] + bias[k];
+        y[((n * K + k) * P + p) * Q + q] = conv2d_bias < 0.0f ? 0.0f : conv2d_bias;
+      }
+    }
+}
+
+#ifndef __HIPCC_RTC__
+// Launches on `stream`; every pointer is a contiguous device buffer, shapes above.
+extern "C" hipError_t conv2d_bias_relu_f32(const float* x, const float* weight, const float* bias,
+                                           float* y, hipStream_t stream) {
+  hipLaunchKernelGGL(conv2d_bias_relu_kernel,
+                     dim3((N * P * Q + TILE_N - 1) / TILE_N, (K + TILE_M - 1) / TILE_M),
+                     dim3((TILE_M / ITEM_M) * (TILE_N / ITEM_N)), 0, stream, x, weight, bias, y);
+  return hipGetLastError();
+}
+#endif

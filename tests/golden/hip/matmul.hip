@@ -1,0 +1,75 @@
+#include <hip/hip_runtime.h>
+
+// Sizes. Everything below follows from them.
+constexpr int M = 4096, N = 4096, K = 4096;
+// Parameters of this variant.
+constexpr int TILE_M = 128, TILE_N = 128, TILE_K = 32, ITEM_M = 4, ITEM_N = 8;
+
+constexpr int THREADS = (TILE_M / ITEM_M) * (TILE_N / ITEM_N);
+
+// A product of matrices: m walks the rows, n the columns, the sum runs over k.
+extern "C" __global__ void __launch_bounds__(THREADS)
+matmul_kernel(const float* __restrict__ a, const float* __restrict__ b, float* __restrict__ y) {
+  // Depth first, so that a thread reads neighbouring words; one word of padding spreads the banks.
+  __shared__ float a_tile[TILE_K][TILE_M + 1];
+  __shared__ float b_tile[TILE_K][TILE_N + 1];
+  const int thread = threadIdx.x;
+  const int col_first = blockIdx.x * TILE_N, row_first = blockIdx.y * TILE_M;
+  // Results of a thread lie a stride apart: neighbours in a sub-group write neighbouring columns.
+  const int my_row = thread / (TILE_N / ITEM_N), my_col = thread % (TILE_N / ITEM_N);
+  float sum[ITEM_M][ITEM_N] = {0.0f};
+
+  for (int depth_first = 0; depth_first < K; depth_first += TILE_K) {
+    for (int e = thread; e < TILE_M * TILE_K; e += THREADS) {
+      const int line = e / TILE_K, step = e % TILE_K;
+      const int m = row_first + line, k = depth_first + step;
+      float value = 0.0f;
+      if (m < M && k < K) {
+        value = a[m * K + k];
+      }
+      a_tile[step][line] = value;
+    }
+
+    for (int e = thread; e < TILE_N * TILE_K; e += THREADS) {
+      const int line = e % TILE_N, step = e / TILE_N;
+      const int n = col_first + line, k = depth_first + step;
+      float value = 0.0f;
+      if (n < N && k < K) {
+        value = b[k * N + n];
+      }
+      b_tile[step][line] = value;
+    }
+
+    __syncthreads();
+
+#pragma unroll
+    for (int step = 0; step < TILE_K; ++step) {
+      float a_part[ITEM_M], b_part[ITEM_N];
+      for (int i = 0; i < ITEM_M; ++i)
+        a_part[i] = a_tile[step][i * (TILE_M / ITEM_M) + my_row];
+      for (int j = 0; j < ITEM_N; ++j)
+        b_part[j] = b_tile[step][j * (TILE_N / ITEM_N) + my_col];
+      for (int i = 0; i < ITEM_M; ++i)
+        for (int j = 0; j < ITEM_N; ++j) sum[i][j] += a_part[i] * b_part[j];
+    }
+    __syncthreads();  // the tiles are filled again
+  }
+
+  for (int i = 0; i < ITEM_M; ++i)
+    for (int j = 0; j < ITEM_N; ++j) {
+      const int m = row_first + i * (TILE_M / ITEM_M) + my_row;
+      const int n = col_first + j * (TILE_N / ITEM_N) + my_col;
+      if (m < M && n < N) {
+        y[m * N + n] = sum[i][j];
+      }
+    }
+}
+
+#ifndef __HIPCC_RTC__
+// Launches on `stream`; every pointer is a contiguous device buffer, shapes above.
+extern "C" hipError_t matmul_f32(const float* a, const float* b, float* y, hipStream_t stream) {
+  hipLaunchKernelGGL(matmul_kernel, dim3((N + TILE_N - 1) / TILE_N, (M + TILE_M - 1) / TILE_M),
+                     dim3((TILE_M / ITEM_M) * (TILE_N / ITEM_N)), 0, stream, a, b, y);
+  return hipGetLastError();
+}
+#endif

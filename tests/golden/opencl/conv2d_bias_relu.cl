@@ -1,0 +1,95 @@
+// Sizes. Everything below follows from them.
+#define N        32
+#define C        64
+#define H        56
+#define W        56
+#define K        128
+#define R        3
+#define S        3
+#define STRIDE_H 2
+#define STRIDE_W 2
+#define PAD_H    1
+#define PAD_W    1
+#define P        28
+#define Q        28
+// Parameters of this variant.
+#define TILE_M 128
+#define TILE_N 128
+#define TILE_K 32
+#define ITEM_M 8
+#define ITEM_N 8
+
+#define THREADS ((TILE_M / ITEM_M) * (TILE_N / ITEM_N))
+
+// A product of matrices: k walks the rows, (n, p, q) the columns, the sum runs over (c, r, s).
+__kernel __attribute__((reqd_work_group_size(THREADS, 1, 1)))
+void conv2d_bias_relu_kernel(__global const float* restrict x,
+                             __global const float* restrict weight,
+                             __global const float* restrict bias, __global float* restrict y) {
+  // Depth first, so that a thread reads neighbouring words; one word of padding spreads the banks.
+  __local float weight_tile[TILE_K][TILE_M + 1];
+  __local float x_tile[TILE_K][TILE_N + 1];
+  const int thread = get_local_id(0);
+  const int col_first = get_group_id(0) * TILE_N, row_first = get_group_id(1) * TILE_M;
+  // Results of a thread lie a stride apart: neighbours in a sub-group write neighbouring columns.
+  const int my_row = thread / (TILE_N / ITEM_N), my_col = thread % (TILE_N / ITEM_N);
+  float sum[ITEM_M][ITEM_N] = {0.0f};
+
+  for (int depth_first = 0; depth_first < C * R * S; depth_first += TILE_K) {
+    for (int e = thread; e < TILE_M * TILE_K; e += THREADS) {
+      const int line = e / TILE_K, step = e % TILE_K;
+      const int k = row_first + line, depth = depth_first + step;
+      float value = 0.0f;
+      if (k < K && depth < C * R * S) {
+        value = weight[k * C * R * S + depth];
+      }
+      weight_tile[step][line] = value;
+    }
+
+    for (int e = thread; e < TILE_N * TILE_K; e += THREADS) {
+      const int line = e % TILE_N, step = e / TILE_N;
+      const int col = col_first + line, depth = depth_first + step;
+      float value = 0.0f;
+      if (col < N * P * Q && depth < C * R * S) {
+        const int n = col / (P * Q);
+        const int p = (col / Q) % P;
+        const int q = col % Q;
+        const int c = depth / (R * S);
+        const int r = (depth / S) % R;
+        const int s = depth % S;
+        const int h = p * STRIDE_H + r - PAD_H;
+        const int w = q * STRIDE_W + s - PAD_W;
+        const bool inside = 0 <= h && h < H && 0 <= w && w < W;
+        value = inside ? x[((n * C + c) * H + h) * W + w] : 0.0f;
+      }
+      x_tile[step][line] = value;
+    }
+
+    barrier(CLK_LOCAL_MEM_FENCE);
+
+#pragma unroll
+    for (int step = 0; step < TILE_K; ++step) {
+      float weight_part[ITEM_M], x_part[ITEM_N];
+      for (int i = 0; i < ITEM_M; ++i)
+        weight_part[i] = weight_tile[step][i * (TILE_M / ITEM_M) + my_row];
+      for (int j = 0; j < ITEM_N; ++j)
+        x_part[j] = x_tile[step][j * (TILE_N / ITEM_N) + my_col];
+      for (int i = 0; i < ITEM_M; ++i)
+        for (int j = 0; j < ITEM_N; ++j) sum[i][j] += weight_part[i] * x_part[j];
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);  // the tiles are filled again
+  }
+
+  for (int i = 0; i < ITEM_M; ++i)
+    for (int j = 0; j < ITEM_N; ++j) {
+      const int k = row_first + i * (TILE_M / ITEM_M) + my_row;
+      const int col = col_first + j * (TILE_N / ITEM_N) + my_col;
+      if (k < K && col < N * P * Q) {
+        const int n = col / (P * Q);
+        const int p = (col / Q) % P;
+        const int q = col % Q;
+        const float conv2d_bias = sum[i][j] + bias[k];
+        y[((n * K + k) * P + p) * Q + q] = conv2d_bias < 0.0f ? 0.0f : conv2d_bias;
+      }
+    }
+}

@@ -1,0 +1,72 @@
+// Sizes. Everything below follows from them.
+#define M 4096
+#define N 4096
+#define K 1024
+// Parameters of this variant.
+#define TILE_M 128
+#define TILE_N 128
+#define TILE_K 32
+#define ITEM_M 8
+#define ITEM_N 8
+
+#define THREADS ((TILE_M / ITEM_M) * (TILE_N / ITEM_N))
+
+// A product of matrices: m walks the rows, n the columns, the sum runs over k.
+__kernel __attribute__((reqd_work_group_size(THREADS, 1, 1)))
+void linear_relu_kernel(__global const float* restrict x, __global const float* restrict weight,
+                        __global const float* restrict bias, __global float* restrict y) {
+  // Depth first, so that a thread reads neighbouring words; one word of padding spreads the banks.
+  __local float x_tile[TILE_K][TILE_M + 1];
+  __local float weight_tile[TILE_K][TILE_N + 1];
+  const int thread = get_local_id(0);
+  const int col_first = get_group_id(0) * TILE_N, row_first = get_group_id(1) * TILE_M;
+  // Results of a thread lie a stride apart: neighbours in a sub-group write neighbouring columns.
+  const int my_row = thread / (TILE_N / ITEM_N), my_col = thread % (TILE_N / ITEM_N);
+  float sum[ITEM_M][ITEM_N] = {0.0f};
+
+  for (int depth_first = 0; depth_first < K; depth_first += TILE_K) {
+    for (int e = thread; e < TILE_M * TILE_K; e += THREADS) {
+      const int line = e / TILE_K, step = e % TILE_K;
+      const int m = row_first + line, k = depth_first + step;
+      float value = 0.0f;
+      if (m < M && k < K) {
+        value = x[m * K + k];
+      }
+      x_tile[step][line] = value;
+    }
+
+    for (int e = thread; e < TILE_N * TILE_K; e += THREADS) {
+      const int line = e / TILE_K, step = e % TILE_K;
+      const int n = col_first + line, k = depth_first + step;
+      float value = 0.0f;
+      if (n < N && k < K) {
+        value = weight[n * K + k];
+      }
+      weight_tile[step][line] = value;
+    }
+
+    barrier(CLK_LOCAL_MEM_FENCE);
+
+#pragma unroll
+    for (int step = 0; step < TILE_K; ++step) {
+      float x_part[ITEM_M], weight_part[ITEM_N];
+      for (int i = 0; i < ITEM_M; ++i)
+        x_part[i] = x_tile[step][i * (TILE_M / ITEM_M) + my_row];
+      for (int j = 0; j < ITEM_N; ++j)
+        weight_part[j] = weight_tile[step][j * (TILE_N / ITEM_N) + my_col];
+      for (int i = 0; i < ITEM_M; ++i)
+        for (int j = 0; j < ITEM_N; ++j) sum[i][j] += x_part[i] * weight_part[j];
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);  // the tiles are filled again
+  }
+
+  for (int i = 0; i < ITEM_M; ++i)
+    for (int j = 0; j < ITEM_N; ++j) {
+      const int m = row_first + i * (TILE_M / ITEM_M) + my_row;
+      const int n = col_first + j * (TILE_N / ITEM_N) + my_col;
+      if (m < M && n < N) {
+        const float linear_bias = sum[i][j] + bias[n];
+        y[m * N + n] = linear_bias < 0.0f ? 0.0f : linear_bias;
+      }
+    }
+}

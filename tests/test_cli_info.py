@@ -1,0 +1,118 @@
+"""`mkgen doctor`, `tasks`, `targets`, `show`: what there is, and how quickly it is said."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from cli_support import call, environment, install_plugins
+
+from mkgen.cli.doctor import ABILITIES
+from mkgen.codegen.registry import backends
+from mkgen.task import task_files
+
+
+def test_doctor_answers_for_every_backend(capfd, tmp_path, monkeypatch):
+    install_plugins(tmp_path, monkeypatch)
+    done = call(capfd, "doctor", "--json")
+    assert done.code == 0
+    found = {b["backend"]: b for b in done.document["backends"]}
+    assert found.keys() == backends().keys()
+    assert "odd_plugins_that_are_not_there" in done.document["broken"]["unloadable"]
+    assert "libdriver.so is too old" in found["rude"]["compile"]["reason"]
+    for backend in found.values():
+        for what in ABILITIES:
+            ability = backend[what]
+            if ability["ok"]:
+                assert ability["found"], (backend["backend"], what)
+            else:
+                assert ability["reason"], (backend["backend"], what)
+                assert ability["remedy"], (backend["backend"], what)
+    assert all(found[b]["generate"]["ok"] for b in ("cuda", "hip", "opencl", "sycl", "triton"))
+
+
+def test_doctor_in_words(capfd, tmp_path, monkeypatch):
+    install_plugins(tmp_path, monkeypatch)
+    done = call(capfd, "doctor")
+    assert (done.code, done.out) == (0, "")
+    assert "unloadable: broken plug-in" in done.err
+    for name in backends():
+        block = done.err.partition(f"\n{name}: ")[2].partition("\n\n")[0]
+        assert all(f"  {what:<9}" in block for what in ABILITIES), name
+    assert call(capfd, "doctor", "hip").err.count("generate") == 1
+    assert call(capfd, "doctor", "hipp").code == 2
+
+
+def test_doctor_says_what_was_tried(capfd, monkeypatch):
+    monkeypatch.setattr("mkgen_hip.toolchain._rocm_roots", lambda: iter(()))
+    monkeypatch.setattr("mkgen_hip.toolchain.zig_binary", lambda: None)
+    monkeypatch.setattr("mkgen_hip.toolchain.shutil.which", lambda _: None)
+    compile_ = call(capfd, "doctor", "hip", "--json").document["backends"][0]["compile"]
+    assert not compile_["ok"]
+    assert "ziglang" in compile_["tried"]
+    assert compile_["remedy"].startswith("pip install")
+    told = call(capfd, "doctor", "hip").err
+    assert "compile  no" in told
+    assert "looked at: " in told
+
+
+def test_tasks(capfd):
+    listed = call(capfd, "tasks", "--json").document
+    assert [t["name"] for t in listed] == list(task_files())
+    assert all(t["title"] and t["category"] for t in listed)
+    assert "conv2d_bias_relu" in call(capfd, "tasks").err
+    one = call(capfd, "tasks", "conv2d", "--json").document
+    assert one["bench"]["K"] == 64
+    assert "def conv2d(x, weight):" in call(capfd, "tasks", "conv2d").err
+    assert call(capfd, "tasks", "cov2d").code == 2
+
+
+def test_targets(capfd):
+    listed = call(capfd, "targets", "--json").document["targets"]
+    own = [f"{b.name}:{a}" for b in backends().values() for a in b.archs]
+    assert [t["target"] for t in listed] == own
+    assert sum(t["default"] == "default" for t in listed) == len(backends())
+    assert "hip:gfx942" in call(capfd, "targets").err
+
+
+def test_targets_show_names_what_is_not_there(capfd):
+    shown = call(capfd, "targets", "show", "--json").document
+    assert "aten.conv2d.default" in shown["operations"]
+    for backend in shown["backends"]:
+        strict_only = all(t["precision"] == ["strict"] for t in backend["templates"])
+        assert strict_only == ("--precision tf32" in backend["unsupported"])
+        assert backend["templates"]
+    told = call(capfd, "targets", "show", "hip")
+    assert "not supported: " in told.err
+    assert "c/contraction" in told.err
+    assert "triton" not in told.err
+
+
+def test_show_a_space(capfd):
+    arguments = ("show", "--task", "matmul", "--target", "hip:gfx942", "--limit", "3")
+    shown = call(capfd, *arguments, "--json").document
+    estimates = [s["estimate_seconds"] for s in shown["best"]]
+    assert len(estimates) == 3 < shown["legal"]
+    assert estimates == sorted(estimates)
+    told = call(capfd, *arguments, "--explain")
+    assert "compute-bound" in told.err.replace("\n", "")
+    assert "nothing was measured" in told.err
+    assert call(capfd, "show", "--task", "matmul", "--target", "hip:gfx9").code == 2
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["gen", "--help"], ["tasks"], ["doctor"]])
+def test_nothing_heavy_is_imported_for_words(tmp_path, arguments):
+    text = (
+        "import sys\nfrom mkgen.cli.main import run\n"
+        f"code = run({arguments!r})\n"
+        "assert code == 0, code\n"
+        "heavy = {'torch', 'triton', 'jax', 'cupy', 'pyopencl', 'dpctl'} & sys.modules.keys()\n"
+        "assert not heavy, heavy\n"
+        "light = {'numpy', 'pydantic', 'rich', 'jinja2'} & sys.modules.keys()\n"
+        f"assert {arguments!r} != ['--help'] or not light, light\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", text], env=environment(tmp_path), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

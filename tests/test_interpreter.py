@@ -1,0 +1,44 @@
+"""The interpreter's error bounds hold: float32 runs of well-conditioned inputs stay inside."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mkgen.evaluate.inputs import draw
+from mkgen.frontend import lower_task
+from mkgen.ir.interpreter import run, run_with_error
+from mkgen.task import find_task
+from tests.frontend_cases import CASES, Case
+from tests.matrix_support import TASKS
+
+EPSILON = float(np.finfo(np.float32).eps)
+FLOATS = [c for c in CASES if not c.name.startswith(("arg", "floor"))]
+
+
+@pytest.mark.parametrize("case", FLOATS, ids=lambda c: c.name)
+def test_float32_run_is_inside_the_bound(case: Case) -> None:
+    sizes = case.sizes(np.random.default_rng(7))
+    task = case.task(sizes)
+    graph = lower_task(task)
+    inputs = draw(task, task.workloads()[0], 7)
+    (narrow,) = run(graph, sizes, inputs).values()
+    ((wide, bound),) = run_with_error(graph, sizes, inputs).values()
+    assert bound.shape == wide.shape and (bound >= 0).all() and np.isfinite(bound).all()
+    error = np.abs(narrow.astype(np.float64) - wide)
+    # one further rounding: the result itself is stored in float32
+    allowed = EPSILON * (bound + np.abs(wide))
+    assert (error <= allowed).all(), (sizes, float((error / np.maximum(allowed, 1e-300)).max()))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_bound_is_near_what_happens(task: str) -> None:
+    """A bound a thousand times too wide would hold, and let every wrong kernel pass."""
+    made = find_task(task)
+    workload = next(w for w in made.workloads() if w.role == "check")
+    inputs = draw(made, workload, 3)
+    ((wide, bound),) = run_with_error(lower_task(made), workload.sizes, inputs).values()
+    if np.issubdtype(wide.dtype, np.integer):
+        return
+    size = np.maximum(np.abs(wide), np.abs(wide).mean())
+    assert float((bound / size).max()) < 3000

@@ -20,8 +20,9 @@ task = Task(
         {"N": 2, "C": 19, "H": 25, "W": 22, "K": 70, "R": 3, "S": 3},
         {"N": 1, "C": 8, "H": 33, "W": 31, "K": 133, "R": 3, "S": 3},
     ],
+    # C = 25: the last tile of the sum holds one term. K = 95: the last tile lacks one row.
     heldout=[
-        {"N": 3, "C": 7, "H": 18, "W": 43, "K": 67, "R": 3, "S": 3},
+        {"N": 3, "C": 25, "H": 18, "W": 43, "K": 95, "R": 3, "S": 3},
         {"N": 1, "C": 37, "H": 27, "W": 25, "K": 17, "R": 3, "S": 3},
     ],
 )

@@ -25,7 +25,7 @@ from .mutators import KINDS, PYTHON
 
 EXPLAINED = Path(__file__).with_name("equivalent.toml")
 COMPILE_SECONDS = 120.0
-RUN_SECONDS = 10.0
+UNCHANGED_SECONDS = 300.0
 
 
 class Fate(StrEnum):
@@ -80,7 +80,7 @@ class Lab:
         self._judge = Judge(scales)
         self._directory = directory
         self._cache = CompileCache(directory)
-        self._artifacts: dict[tuple[str, str, int], Artifact] = {}
+        self._baselines: dict[tuple[str, str, int], Record] = {}
 
     def judge(self, mutant: Mutant) -> Result:
         """What becomes of `mutant`. RuntimeError when the protocol could not judge it."""
@@ -93,27 +93,35 @@ class Lab:
         return self._result(mutant, self._evaluate(mutant))
 
     def _evaluate(self, mutant: Mutant) -> Record:
-        artifact = self._artifact(replace(mutant.base, task=mutant.task))
-        return evaluate(mutant, self._workers, self._settings(artifact))
-
-    def _settings(self, artifact: Artifact | None = None) -> Settings:
-        cache = _Standing(artifact, self._directory) if artifact else self._cache
-        return Settings(
-            self._judge, cache, compile_timeout=COMPILE_SECONDS, run_timeout=RUN_SECONDS
+        baseline = self._baseline(replace(mutant.base, task=mutant.task))
+        # slow is not wrong: only what takes many times as long as the unchanged program hangs
+        slowest = max(result.seconds for result in baseline.results)
+        settings = Settings(
+            self._judge,
+            _Standing(baseline.artifacts[0], self._directory),
+            compile_timeout=COMPILE_SECONDS,
+            run_timeout=10 + 10 * slowest,
         )
+        return evaluate(mutant, self._workers, settings)
 
-    def _artifact(self, base: TemplateCandidate) -> Artifact:
+    def _baseline(self, base: TemplateCandidate) -> Record:
         """The unchanged program's. RuntimeError when that one does not pass: nothing follows."""
         workloads = base.task.workloads()
         key = (str(base.target), base.program(workloads[0]).text_sha, len(workloads))
-        if key not in self._artifacts:
-            record = evaluate(base, self._workers, self._settings())
+        if key not in self._baselines:
+            settings = Settings(
+                self._judge,
+                self._cache,
+                compile_timeout=COMPILE_SECONDS,
+                run_timeout=UNCHANGED_SECONDS,
+            )
+            record = evaluate(base, self._workers, settings)
             if record.status is not Status.PASS and not _right_so_far(record):
                 raise RuntimeError(
                     f"unchanged {base.task.name} on {base.target}: {record.status}: {record.reason}"
                 )
-            self._artifacts[key] = record.artifacts[0]
-        return self._artifacts[key]
+            self._baselines[key] = record
+        return self._baselines[key]
 
     def _result(self, mutant: Mutant, record: Record) -> Result:
         seen = record.results[-1] if record.results else None

@@ -104,7 +104,7 @@ def main() -> None:
                 try:
                     record = one(task, target, judge, workers, options.samples)
                 except (MkgenError, WorkerFailure) as error:
-                    print(f"{name} {target}: {type(error).__name__}: {str(error)[:600]}", flush=True)
+                    print(name, target, type(error).__name__, str(error)[:600], flush=True)
                     continue
                 except Exception:
                     traceback.print_exc()
@@ -113,8 +113,8 @@ def main() -> None:
                 records.flush()
                 rows.append(row(task, target, record, torch_time))
                 shown = rows[-1]
-                print(name, target, shown["status"], shown["kinds"], shown["share"], shown["timed"],
-                      f"torch {torch_time * 1e6:.0f} us", shown["reason"][:400], flush=True)  # fmt: skip
+                told = [shown[k] for k in ("status", "kinds", "share", "timed", "reason")]
+                print(name, target, *told, f"torch {torch_time * 1e6:.0f} us", flush=True)
                 (options.out / "table.json").write_text(json.dumps(rows, indent=1))
     print(f"{time.monotonic() - started:.0f} s")
 

@@ -1,4 +1,4 @@
-"""Times every legal parameter set of one task on one target, in this process: what the model missed.
+"""Times every legal parameter set of one task on one target: what the model missed.
 
     python benchmarks/sweep.py --task relu --target cuda:sm_90a@h200 --out FILE
 

@@ -37,8 +37,10 @@ class Tensor(Document):
     low: int | str = 0
     high: int | str = 1
     """Bounds of uniform and integers; a string is an expression over the sizes."""
-    scale: float = 1.0
-    """Factor of normal and uniform values."""
+    scale: float | str = 1.0
+    """Factor of normal and uniform values; a string is an expression over the sizes."""
+    shift: float | str = 0.0
+    """Added to normal and uniform values after `scale`; as `scale`."""
 
     def __init__(self, shape: str, dtype: Dtype = "float32", **settings: Any) -> None:
         values: dict[str, Any] = {"shape": shape, "dtype": dtype, **settings}

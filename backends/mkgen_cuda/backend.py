@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, get_args
 
 from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Probe
+from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.render import DialectPrinter
 from mkgen.program import Artifact, Dtype, PrecisionClass, Program
 from mkgen_cuda.printer import CudaPrinter
@@ -76,3 +77,9 @@ class CudaBackend(Backend):
             return self.archs[program.target.arch].sub_group
 
         return (SimtHostExecutor("cuda", lanes), CudaDeviceExecutor())
+
+    def package(self, plan: PackagePlan) -> PackageParts:
+        """See Backend.package."""
+        from mkgen_cuda.package import parts
+
+        return parts(plan)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, get_args
 
 from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Probe
+from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.render import DialectPrinter
 from mkgen.document import content_hash
 from mkgen.errors import MissingError
@@ -98,6 +99,12 @@ class HipBackend(Backend):
             return self.archs[program.target.arch].sub_group
 
         return (SimtHostExecutor("hip", lanes), HipDeviceExecutor(), HipProxyExecutor())
+
+    def package(self, plan: PackagePlan) -> PackageParts:
+        """See Backend.package."""
+        from mkgen_hip.package import parts
+
+        return parts(plan)
 
 
 def _headers_hash() -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
+from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.render import DialectPrinter
 from mkgen.errors import CompileError, MissingError
 from mkgen.program import Artifact, PrecisionClass, Program
@@ -128,3 +129,9 @@ class OpenclBackend(Backend):
     def executors(self) -> tuple[Executor, ...]:
         """A CPU device as emulator, a device of the arch, and an NVIDIA GPU as proxy."""
         return OpenclEmulator(), OpenclDevice(), OpenclProxy()
+
+    def package(self, plan: PackagePlan) -> PackageParts:
+        """See Backend.package."""
+        from mkgen_opencl.package import parts
+
+        return parts(plan)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
+from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.render import DialectPrinter
 from mkgen.program import Artifact, PrecisionClass, Program
 from mkgen_pallas.archs import ARCHS
@@ -81,3 +82,9 @@ class PallasBackend(Backend):
     def executors(self) -> tuple[Executor, ...]:
         """Interpreters and devices, for TPUs and for the GPU proxy."""
         return InterpreterExecutor(), GpuInterpreterExecutor(), TpuExecutor(), GpuExecutor()
+
+    def package(self, plan: PackagePlan) -> PackageParts:
+        """See Backend.package."""
+        from mkgen_pallas.package import parts
+
+        return parts(plan)

@@ -215,7 +215,7 @@ def _write_gpu_code(
 ) -> tuple[Path, Literal["cubin", "xla"], str]:
     cubins = gpu_binaries(executable)
     wanted = int(arch.arch.name.removeprefix("sm_"))
-    if not cubins and CUDA_ELF in executable:
+    if CUDA_ELF in executable and not any(50 <= cubin_sm(c) < 200 for c in cubins):
         # JAX 0.11 compresses the executable: the header of a cubin shows, its flags do not.
         path = directory / f"{program.launcher}.{arch.arch.name}.xla"
         path.write_bytes(executable)

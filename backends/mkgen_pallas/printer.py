@@ -22,6 +22,27 @@ from mkgen_pallas.steps import launcher_steps
 CALL = "# -- call --\n"
 
 
+_ERF = '''
+
+def erf(x):
+    """erf to 3e-7, by Eigen's rational approximation: Pallas has none for Triton."""
+    x = jnp.clip(x, -4.0, 4.0)
+    square = x * x
+    top = -2.72614225801306e-10
+    for factor in (
+        2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05,
+        -7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02,
+    ):
+        top = top * square + factor
+    bottom = -1.45660718464996e-05
+    for factor in (
+        -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03, -1.42647390514189e-02,
+    ):
+        bottom = bottom * square + factor
+    return x * top / bottom
+'''
+
+
 class PallasPrinter(PythonPrinter):
     """Spellings of jnp. `gpu` chooses masked loads; a TPU kernel sees whole blocks."""
 
@@ -40,6 +61,8 @@ class PallasPrinter(PythonPrinter):
         self.gpu = gpu
         self.bind_loads = self.splits_axes = gpu
         self.tiles_last_axis = not gpu
+        if gpu:
+            self.calls = {**self.calls, "erf": "erf({0})"}
 
     def load(self, load: Load, offset: Text, scope: Scope) -> Text:
         """On a GPU a masked read; on a TPU the block of the tensor."""
@@ -93,8 +116,8 @@ class PallasPrinter(PythonPrinter):
         return "".join(f"{line}\n" for line in lines)
 
     def helpers(self, body: str) -> str:
-        """None are needed: jnp's max lets NaN win."""
-        return "\n\n"
+        """`erf` where the lowering has none; jnp's max already lets NaN win."""
+        return (_ERF if " erf(" in body or "(erf(" in body else "") + "\n\n"
 
     def reduce(self, combine: str, dtype: str, value: str) -> str:
         """A block combined over its columns (TPU) or whole (GPU)."""

@@ -18,7 +18,9 @@ from mkgen.record import EvidenceKind, RanOn
 from mkgen_simt.build import Language, binary_hash, build, defines, find_compiler
 from mkgen_simt.memory import Memory
 
-ORDERS = {"forward": 0, "reverse": 1, "random": 2}
+#: The runs at a faulting fence: a read beside a buffer ends the process, though nothing uses it.
+FENCED = "fenced"
+ORDERS = {"forward": 0, "reverse": 1, "random": 2, "warps": 3, FENCED: 0}
 
 #: Dynamic shared memory a block can have: the opt-in maximum of sm_90 (CUDA programming guide,
 #: table of compute capabilities), the LDS of a CDNA 3 or RDNA workgroup.
@@ -149,7 +151,7 @@ class SimtProgram(Loaded):
         order = ORDERS.get(schedule or "forward")
         if order is None:
             raise ExecutionError(f"no thread order {schedule!r}.{nearest(schedule, ORDERS)}")
-        memory = Memory(self._program, inputs)
+        memory = Memory(self._program, inputs, fenced=schedule == FENCED)
         addresses = [*memory.addresses(), 0]
         arguments = (ctypes.c_void_p * len(addresses))(*addresses)
         self._library.mkgen_simt_configure(order, self._seed)

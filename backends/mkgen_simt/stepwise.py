@@ -14,6 +14,7 @@ import numpy.typing as npt
 from mkgen.codegen.backend import Arrays, Loaded
 from mkgen.errors import ExecutionError
 from mkgen.program import Buffer, BufferRole, Glue, Launch, Program, Repeat
+from mkgen_simt.memory import guard_pattern
 
 Bytes = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
@@ -21,9 +22,8 @@ Array = npt.NDArray[Any]
 #: Bytes before and behind every buffer that no kernel may write. A page, so that the data behind
 #: the first zone keeps every alignment a device asks for.
 GUARD = 4096
-# Floats beside a buffer are NaN, so that a read out of bounds shows in the result. Integers get a
-# value no kernel is likely to write there, as -1 would be.
-_FLOAT_PATTERN, _INTEGER_PATTERN = 0xFF, 0xA5
+# Between the end of a buffer and its guard there is nothing; a byte that is a NaN in any case.
+_SLACK = 0xFF
 _WARM_UPS = 3
 
 
@@ -211,7 +211,8 @@ class StepRunner(Loaded):
 
     def _image(self, group: list[Buffer], inputs: Arrays) -> Bytes:
         size = max(storage_bytes(buffer) for buffer in group)
-        image = np.full(size + 2 * GUARD, _pattern(group), dtype=np.uint8)
+        image = np.full(size + 2 * GUARD, _SLACK, dtype=np.uint8)
+        image[:GUARD] = image[-GUARD:] = guard_pattern(group[0])
         data = image[GUARD:-GUARD]
         # A group's own name comes first; an alias fills it only when the root has no data.
         given = [b for b in group if b.name in inputs]
@@ -280,7 +281,7 @@ class StepRunner(Loaded):
         for storage in {id(s): s for s in memory.values()}.values():
             after = self._device.read(storage.block)
             names = " / ".join(repr(b.name) for b in storage.buffers)
-            _check_guards(after, _pattern(storage.buffers), names)
+            _check_guards(after, guard_pattern(storage.buffers[0]), names)
             # Storage shared on purpose with a written buffer may change; nothing else may.
             shared = any(b.name in written and b.name not in given for b in storage.buffers)
             fixed = all(b.role is not BufferRole.STATE for b in storage.buffers)
@@ -301,12 +302,7 @@ class StepRunner(Loaded):
             self._device.release(storage.block)
 
 
-def _pattern(group: list[Buffer]) -> int:
-    integers = numpy_dtype(group[0].dtype).kind in "iub"
-    return _INTEGER_PATTERN if integers else _FLOAT_PATTERN
-
-
-def _check_guards(after: Bytes, pattern: int, names: str) -> None:
+def _check_guards(after: Bytes, pattern: Bytes, names: str) -> None:
     before = np.flatnonzero(after[:GUARD] != pattern)
     if before.size:
         raise ExecutionError(

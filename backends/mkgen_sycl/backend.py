@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
+from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.render import DialectPrinter
 from mkgen.document import content_hash
 from mkgen.errors import MissingError, WrongArchError
@@ -132,3 +133,9 @@ class SyclBackend(Backend):
     def executors(self) -> tuple[Executor, ...]:
         """The CPU device as emulator, the CPU as a target of its own, and an Intel GPU."""
         return DpctlEmulator(), DpctlCpu(), DpctlGpu()
+
+    def package(self, plan: PackagePlan) -> PackageParts:
+        """See Backend.package."""
+        from mkgen_sycl.package import parts
+
+        return parts(plan)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
+from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.render import DialectPrinter
 from mkgen.program import Artifact, PrecisionClass, Program
 from mkgen_triton.archs import ARCHS
@@ -69,3 +70,9 @@ class TritonBackend(Backend):
     def executors(self) -> tuple[Executor, ...]:
         """The interpreter and the device."""
         return (InterpreterExecutor(), DeviceExecutor())
+
+    def package(self, plan: PackagePlan) -> PackageParts:
+        """See Backend.package."""
+        from mkgen_triton.package import parts
+
+        return parts(plan)

@@ -6,38 +6,58 @@ from collections.abc import Callable
 from typing import Any
 
 from mkgen.errors import ExecutionError
+from mkgen.fence import fenced_bytes
 
 #: Bytes before and after each tensor; a multiple of every element size and of 64-byte alignment.
 GUARD = 4096
 #: As float16, bfloat16, float32 or float64 this byte repeated is a NaN; as an integer it is -1.
 FILL = 0xFF
+#: Beside what a launcher allocates: NaNs with another payload, because a kernel that reads beside
+#: an input and writes what it read beside its output would leave equal zones as they were.
+_WORDS = {
+    "torch.float64": b"\xa5\xa5\xa5\xa5\xa5\xa5\xfa\x7f", "torch.float32": b"\xa5\xa5\xe5\x7f",
+    "torch.float16": b"\x5a\x7f", "torch.bfloat16": b"\xda\x7f",
+}  # fmt: skip
+_BYTE = b"\x7d"
 
 
 class Guards:
     """Allocates tensors inside larger buffers whose margins are checked afterwards."""
 
-    def __init__(self) -> None:
-        self._held: list[tuple[str, Any]] = []
+    def __init__(self, fenced: bool = False) -> None:
+        """`fenced`: pages that fault stand in for the zones, which shows reads as well."""
+        self._fenced = fenced
+        self._held: list[tuple[str, Any, Any]] = []
 
-    def allocate(self, label: str, shape: tuple[int, ...], dtype: Any) -> Any:
-        """A contiguous poisoned tensor with guard zones on both sides."""
+    def allocate(
+        self, label: str, shape: tuple[int, ...], dtype: Any, *, given: bool = False
+    ) -> Any:
+        """A contiguous poisoned tensor with guard zones on both sides; `given`: an argument."""
         import torch
 
         count = 1
         for extent in shape:
             count *= extent
         size = count * dtype.itemsize
-        whole = torch.full((GUARD + size + GUARD,), FILL, dtype=torch.uint8)
-        self._held.append((label, whole))
+        if self._fenced:
+            held = torch.from_numpy(fenced_bytes(size, 16)).view(dtype)
+            poison(held)
+            return held.view(shape)
+        whole = torch.empty((GUARD + size + GUARD,), dtype=torch.uint8)
+        word = bytes([FILL]) if given else _WORDS.get(str(dtype), _BYTE)
+        zone = torch.tensor(list(word), dtype=torch.uint8).repeat(GUARD // len(word))
+        whole[:GUARD] = zone
+        whole[GUARD + size :] = zone
+        self._held.append((label, whole, zone))
         inner = whole[GUARD : GUARD + size].view(dtype)
         poison(inner)
         return inner.view(shape)
 
     def check(self) -> None:
         """ExecutionError when something wrote into a guard zone."""
-        for label, whole in self._held:
+        for label, whole, pattern in self._held:
             for side, zone in (("before", whole[:GUARD]), ("after", whole[-GUARD:])):
-                touched = (zone != FILL).nonzero()
+                touched = (zone != pattern).nonzero()
                 if touched.numel():
                     first = int(touched[0] if side == "after" else touched[-1] - GUARD)
                     raise ExecutionError(

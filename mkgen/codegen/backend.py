@@ -13,7 +13,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.render import DialectPrinter
+from mkgen.errors import UnsupportedError
 from mkgen.program import Artifact, PrecisionClass, Program
 from mkgen.record import EvidenceKind, RanOn
 
@@ -170,6 +172,16 @@ class Backend(ABC):
     @abstractmethod
     def executors(self) -> tuple[Executor, ...]:
         """Every executor, in any role; made without importing drivers."""
+
+    def package(self, plan: PackagePlan) -> PackageParts:
+        """The vendor's part of a package: model.py, build.sh, a header where there is one.
+
+        Needs nothing installed. What it returns must depend on `plan` alone, name no path of this
+        machine, and need the vendor's own libraries and PyTorch only. model.py defines `ModelNew`,
+        `DEVICE` and `missing()` (mkgen.package.model_file makes it from a vendor's call).
+        UnsupportedError when the program cannot be called from PyTorch.
+        """
+        raise UnsupportedError(f"the {self.name} backend writes no packages (no `package` method)")
 
 
 @dataclass

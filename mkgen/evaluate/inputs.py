@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 Inputs = dict[str, np.ndarray]
+Number = TypeVar("Number", int, float)
 
 
 def draw(task: Task, workload: Workload, seed: int) -> Inputs:
@@ -53,8 +54,11 @@ def _draw(tensor: Tensor, sizes: Sizes, generator: np.random.Generator, name: st
         values = generator.random(shape, dtype=wide)
         values *= wide(high - low)
         values += wide(low)
-    if tensor.scale != 1.0:
-        values *= wide(tensor.scale)
+    scale, shift = _bound(tensor.scale, sizes), _bound(tensor.shift, sizes)
+    if scale != 1.0:
+        values *= wide(scale)
+    if shift != 0.0:
+        values += wide(shift)
     return np.asarray(values).astype(dtype, copy=False)
 
 
@@ -72,7 +76,7 @@ def _integers(
     return np.asarray(values).astype(dtype, copy=False)
 
 
-def _bound(bound: int | str, sizes: Sizes) -> int:
+def _bound(bound: Number | str, sizes: Sizes) -> Number | int:
     return evaluate(parse(bound), sizes) if isinstance(bound, str) else bound
 
 

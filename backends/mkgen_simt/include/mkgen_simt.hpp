@@ -188,6 +188,9 @@ MKGEN_SIMT_EXPORT int mkgen_simt_launches(const mkgen_simt::LaunchInfo** log) {
 
 // Exports the launcher of the text as `mkgen_simt_run`.
 #define MKGEN_SIMT_ENTRY(launcher)                                           \
+  namespace mkgen_simt {                                                     \
+  MKGEN_SIMT_SHARED unsigned char section_end[kSectionGuard];                \
+  }                                                                          \
   MKGEN_SIMT_EXPORT int mkgen_simt_run(void* const* buffers, int count) {    \
     return ::mkgen_simt::call(launcher, buffers, count);                     \
   }

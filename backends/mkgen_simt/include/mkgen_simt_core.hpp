@@ -53,12 +53,16 @@ constexpr unsigned char kCanaryByte = 0x7D;
 static_assert(kLanes == 32 || kLanes == 64, "MKGEN_SIMT_LANES is 32 or 64");
 static_assert(MKGEN_SIMT_SHARED_LIMIT <= kArena, "the arena holds 256 KiB of dynamic shared memory");
 
-// Keeps the section alive in a text without shared variables.
-MKGEN_SIMT_SHARED static char section_anchor[64];
+// Keeps the section alive in a text without shared variables, and shows what leaves it: compilers
+// put this before or after them, so MKGEN_SIMT_ENTRY adds another one at the end of the text.
+constexpr size_t kSectionGuard = 4096;
+constexpr unsigned char kSectionByte = 0xFF;  // a NaN, as the variables themselves at first
+MKGEN_SIMT_SHARED static unsigned char section_anchor[kSectionGuard];
+extern unsigned char section_end[kSectionGuard];
 alignas(128) static unsigned char dynamic_arena[kArena + kCanary];
 
 enum class State : uint8_t { New, Ready, Barrier, Exchange, Done };
-enum class Order : int { Forward, Reverse, Random };
+enum class Order : int { Forward, Reverse, Random, Warps };
 enum class Status : int { Ok, InvalidConfiguration, Failed };
 enum class Op : uint8_t { Sync, Index, Up, Down, Xor, Ballot, Any, All, Active };
 
@@ -180,9 +184,23 @@ static void begin_pass() {
   }
 }
 
+// One warp goes as far as it can before another moves: in the other orders the lanes of all warps
+// advance together, and a warp that runs ahead through a missing barrier would not be seen.
+static int next_in_warp() {
+  const int self = machine.current, first = self / kLanes * kLanes;
+  for (int i = 1; i <= kLanes; ++i) {
+    const int t = first + (self - first + i) % kLanes;
+    if (t < machine.threads && machine.state[t] <= State::Ready) return t;
+  }
+  for (int t = 0; t < machine.threads; ++t)
+    if (machine.state[t] <= State::Ready) return t;
+  return -1;
+}
+
 // The next thread that can go on; -1 when none can.
 static inline int next_thread() {
   if (machine.runnable == 0) return -1;
+  if (machine.order == Order::Warps) return next_in_warp();
   for (;;) {
     while (machine.cursor < machine.threads) {
       const int t = machine.sequence[machine.cursor++];
@@ -443,8 +461,17 @@ static void begin_block() {
     machine.free_stacks[i] = static_cast<uint16_t>(machine.threads - 1 - i);
 }
 
+static void check_section(const unsigned char* guard) {
+  for (size_t i = 0; i < kSectionGuard && !machine.failed; ++i)
+    if (guard[i] != kSectionByte) {
+      explain("kernel %s, block (%u, %u, %u): wrote outside its static shared memory",
+              machine.kernel, blockIdx.x, blockIdx.y, blockIdx.z);
+      machine.failed = true;
+    }
+}
+
 static bool run_block(size_t shared) {
-  memset(__start_mkgen_shared, 0xFF, __stop_mkgen_shared - __start_mkgen_shared);
+  memset(__start_mkgen_shared, kSectionByte, __stop_mkgen_shared - __start_mkgen_shared);
   memset(dynamic_arena, 0xFF, shared);
   begin_block();
   switch_to(machine.main, resume_point(next_thread()));
@@ -454,6 +481,8 @@ static bool run_block(size_t shared) {
               machine.kernel, blockIdx.x, blockIdx.y, blockIdx.z, i, shared);
       machine.failed = true;
     }
+  check_section(section_anchor);
+  check_section(section_end);
   return !machine.failed;
 }
 

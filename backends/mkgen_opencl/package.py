@@ -1,0 +1,170 @@
+"""The OpenCL part of a package."""
+
+from __future__ import annotations
+
+from mkgen.codegen.package import PackageParts, PackagePlan
+from mkgen.errors import UnsupportedError
+from mkgen.package.model_file import (
+    ModelCall,
+    allocations,
+    model_text,
+    returned,
+    rows_text,
+    shape_text,
+)
+from mkgen.program import Launch, Simt
+from mkgen_opencl.devices import INTEL_NAMES
+from mkgen_simt.package import build_script, c_header, library_name
+
+
+def parts(plan: PackagePlan) -> PackageParts:
+    """Header and build.sh of the C launcher, and model.py over pyopencl."""
+    source, library = plan.program.sources[-1], library_name(plan)
+    told = (
+        f"// Enqueues on an in-order `queue`; `program` is built from "
+        f"{plan.program.sources[0].name}.\n// `event`, when not NULL, becomes the last kernel's.\n"
+    )
+    script = build_script(
+        f"Builds {library}, the launcher for C and C++. model.py does not need it.",
+        ("CC", "cc"),
+        ("-O2 -std=c11 -Wall -DCL_TARGET_OPENCL_VERSION=120", "-shared -fPIC",
+         f"{source.name} -o {library} -lOpenCL"),
+    )  # fmt: skip
+    options = " ".join(plan.flags)
+    return PackageParts(
+        files={
+            f"{plan.launcher}.h": c_header(plan, "CL/cl.h", told),
+            "build.sh": script,
+            "model.py": model_text(plan, _call(plan)),
+        },
+        needs=f"pyopencl, an OpenCL driver for {plan.arch_title}, and PyTorch; for C, a compiler "
+        "and the OpenCL headers.",
+        build="model.py builds the kernels itself. build.sh makes the launcher's library for C "
+        "and C++:",
+        products=(library,),
+        limits=(
+            "model.py takes CPU tensors and copies them to the device and back.",
+            f"Build the program with `{options}`, as model.py does: it was judged so.",
+        ),
+    )
+
+
+def _call(plan: PackagePlan) -> ModelCall:
+    launches = rows_text([_row(s) for s in plan.program.steps if isinstance(s, Launch)])
+    if len(plan.program.launches) != len(plan.program.steps):
+        raise UnsupportedError(
+            f"{plan.task} does more than launch kernels; a package for OpenCL cannot hold that yet"
+        )
+    written = {w for launch in plan.program.launches for w in launch.writes}
+    copied = "".join(f'"{b.name}", ' for b in plan.outputs if b.name in written).removesuffix(" ")
+    options = "".join(f'    "{flag}",\n' for flag in plan.flags)
+    setup = _SETUP.format(
+        source=plan.program.sources[0].name, options=options, launches=launches,
+        results=copied if len(plan.outputs) == 1 else copied.removesuffix(","),
+        title=plan.arch_title, fits=_fits(plan.program.target.arch),
+    )  # fmt: skip
+    buffers = (*plan.outputs, *plan.temporaries)
+    tensors = ", ".join(f"{b.name}={b.name}" for b in plan.program.buffers)
+    first = plan.inputs[0].name
+    return ModelCall(
+        summary="The kernels are built from their source by the device's driver at the first call.",
+        imports=("import functools", "import importlib.util", "from pathlib import Path"),
+        local_imports=(),
+        setup=setup,
+        body=allocations(buffers, f"{first}.device") + f"_run({tensors})\n" + returned(plan),
+        alignment=False,
+    )
+
+
+def _row(launch: Launch) -> str:
+    simt = launch.configuration
+    if not isinstance(simt, Simt) or simt.dynamic_shared:
+        raise UnsupportedError(f"{launch.entry} cannot be launched by pyopencl as it is")
+    rank = max((i for i in range(3) if simt.grid[i] * simt.block[i] > 1), default=0) + 1
+    total = tuple(g * b for g, b in zip(simt.grid, simt.block, strict=True))[:rank]
+    arguments = "".join(f'"{a}", ' for a in launch.args).removesuffix(" ")
+    arguments = arguments if len(launch.args) == 1 else arguments.removesuffix(",")
+    return (
+        f'("{launch.entry}", {shape_text(total)}, {shape_text(simt.block[:rank])}, ({arguments}))'
+    )
+
+
+def _fits(arch: str) -> str:
+    """An expression over `device`, of pyopencl's module `cl`."""
+    if arch == "cpu":
+        return "device.type & cl.device_type.CPU"
+    if arch.startswith("sm_"):
+        major, minor = arch[3:-1], arch[-1]
+        return (
+            '"NVIDIA" in device.vendor and (device.compute_capability_major_nv, '
+            f"device.compute_capability_minor_nv) == ({major}, {minor})"
+        )
+    words = ", ".join(f'"{word}"' for word in INTEL_NAMES[arch])
+    return f"any(word in device.name for word in ({words},))"
+
+
+_SETUP = '''DEVICE = "cpu"
+
+LAUNCHES = {launches}
+"""Kernel, global size, local size, arguments."""
+
+OPTIONS = (
+{options})
+RESULTS = ({results})
+
+_SOURCE = Path(__file__).resolve().parent / "{source}"
+
+
+@functools.cache
+def _device():
+    import pyopencl as cl
+
+    try:
+        platforms = cl.get_platforms()
+    except cl.LogicError:  # how a loader says that it has no driver
+        return None
+    for device in (device for platform in platforms for device in platform.get_devices()):
+        if {fits}:
+            return device
+    return None
+
+
+def missing() -> str:
+    """Why the kernel cannot run here; empty when it can."""
+    # pyopencl is imported late, so that this can say that it is not here.
+    if importlib.util.find_spec("pyopencl") is None:
+        return "pyopencl is not installed; pip install pyopencl"
+    if _device() is None:
+        return (
+            "no OpenCL device for {title}; "
+            "install its driver, or name it in OCL_ICD_VENDORS"
+        )
+    return ""
+
+
+@functools.cache
+def _built():
+    reason = missing()
+    if reason:
+        raise RuntimeError(reason)
+    import pyopencl as cl
+
+    context = cl.Context([_device()])
+    program = cl.Program(context, _SOURCE.read_text()).build(list(OPTIONS))
+    return context, cl.CommandQueue(context), program
+
+
+def _run(**tensors: torch.Tensor) -> None:
+    """Copies the tensors to the device, runs the kernels, and copies the results back."""
+    context, queue, program = _built()
+    import pyopencl as cl
+
+    flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
+    arrays = {{name: tensor.detach().numpy() for name, tensor in tensors.items()}}
+    buffers = {{name: cl.Buffer(context, flags, hostbuf=array) for name, array in arrays.items()}}
+    for entry, size, group, arguments in LAUNCHES:
+        kernel = cl.Kernel(program, entry)
+        kernel(queue, size, group, *(buffers[name] for name in arguments))
+    for name in RESULTS:
+        cl.enqueue_copy(queue, arrays[name], buffers[name])
+'''

@@ -1,0 +1,73 @@
+"""The tolerance of a package's own test, by the protocol's rule at the length of its sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mkgen.codegen.candidate import lowered, scales
+from mkgen.errors import UserError
+from mkgen.evaluate.arrays import is_floating
+from mkgen.evaluate.compare import OWN_FACTOR
+from mkgen.evaluate.oracle import Judge
+from mkgen.expression import names
+from mkgen.program import PrecisionClass
+from mkgen.record import Record
+from mkgen.task import Sizes, Task, Workload
+
+#: Extent of axes over which nothing is summed: enough rows to find the largest error by.
+_FEW = 16
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a floating output of the test may be off by, absolute."""
+
+    allowed: float
+    origin: str
+    """Where the figure comes from, for a comment."""
+
+
+def test_budget(task: Task, workload: Workload, record: Record) -> Budget:
+    """The protocol's budget where sums are as long as in `workload`, but their results few.
+
+    A record's own figure is of small sizes: a sum of 4,096 terms may be off by more than one of
+    150. Sizes that no reduction runs over do not matter to the error, so that they can be small.
+    Where that cannot be computed (a reference the frontend does not lower, sizes that do not fit
+    together) it is the record's figure.
+    """
+    try:
+        small = _small(task, workload)
+        case = Judge(scales).case(task, small, record.precision)
+    except UserError:
+        largest = record.error.budget if record.error else 0.0
+        return Budget(largest, "the largest of record.json")
+    floats = [e for e in case.expected if is_floating(e.dtype)]
+    allowed = max(
+        (max(OWN_FACTOR * e.own_error, float(np.max(e.floor, initial=0.0))) for e in floats),
+        default=0.0,
+    )
+    largest = record.error.budget if record.error else 0.0
+    # Three digits are plenty, and keep the text the same where a library rounds another way.
+    rounded = float(f"{max(allowed, largest):.3g}")
+    if rounded == 0.0:
+        return Budget(0.0, "the output is exact")
+    relaxed = "" if record.precision is PrecisionClass.STRICT else f" in {record.precision.value}"
+    return Budget(rounded, f"mkgen's budget for sums of this length{relaxed}")
+
+
+def _small(task: Task, workload: Workload) -> Workload:
+    graph = lowered(task)
+    kept: set[str] = set()
+    pending = {n for nest in graph.nests for a in nest.axes if a.kind != "parallel"
+               for n in names(a.extent)}  # fmt: skip
+    while pending:
+        name = pending.pop()
+        kept.add(name)
+        if name in graph.derived:
+            pending |= names(graph.derived[name]) - kept
+    sizes: Sizes = {
+        name: value if name in kept else min(value, _FEW) for name, value in workload.sizes.items()
+    }
+    return Workload(name=f"{workload.name}-few", role="user", sizes=sizes)

@@ -256,3 +256,8 @@ def test_no_module_of_the_engine_evaluates_text_as_code() -> None:
 def test_printed_text_has_no_needless_parentheses(text: str, python: str, c: str) -> None:
     assert to_python(parse(text)) == python
     assert to_c(parse(text)) == c
+
+
+def test_only_the_chosen_branch_is_evaluated() -> None:
+    assert evaluate(parse("A // B if B else 7"), {"A": 3, "B": 0}) == 7
+    assert evaluate(parse("A // B if B else 7"), {"A": 6, "B": 3}) == 2

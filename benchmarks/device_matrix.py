@@ -40,6 +40,8 @@ def torch_seconds(task: Task, samples: int = 15) -> float:
     reference = reference_call(task, task.bench)
     inputs = [torch.from_numpy(a).cuda() for a in draw(task, task.workloads()[0], 0).values()]
     call = reference.call.cuda() if isinstance(reference.call, torch.nn.Module) else reference.call
+    torch.backends.cudnn.allow_tf32 = False  # PyTorch's default would round convolutions to TF32
+    torch.backends.cuda.matmul.allow_tf32 = False
     flush = torch.empty(256 << 20, dtype=torch.uint8, device="cuda")
     times = []
     with torch.no_grad():

@@ -227,6 +227,9 @@ def evaluate(expression: ExpressionLike, values: Mapping[str, int | bool | str])
             raise UserError("an expression's value is too large")
         return result
     if isinstance(node, Call):
+        if node.function == "select":  # only the branch that is chosen, as in Python
+            condition, yes, no = node.args
+            return evaluate(yes if evaluate(condition, values) else no, values)
         args = [evaluate(a, values) for a in node.args]
         if node.function == "ceil_div" and args[1] == 0:
             raise UserError(f"division by zero in {to_python(node)!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -95,9 +96,21 @@ def _parse(text: str) -> HardwareProfile:
     return HardwareProfile.model_validate(data)
 
 
+def profile_roots(extra: Path | None = None) -> tuple[Path, ...]:
+    """Directories that hold profiles: ours, those in MKGEN_PROFILES (os.pathsep between), `extra`.
+
+    Of two profiles of one name the later one counts. UserError when a directory is not there.
+    """
+    named = [Path(p) for p in os.environ.get("MKGEN_PROFILES", "").split(os.pathsep) if p]
+    for root in named:
+        if not root.is_dir():
+            raise UserError(f"profile directory {root} does not exist (MKGEN_PROFILES)")
+    return (share_root("hardware_profiles"), *reversed(named), *([extra] if extra else ()))
+
+
 def profiles(extra: Path | None = None) -> dict[str, HardwareProfile]:
-    """All profiles by name: ours, then those in the directory `extra`, which win."""
-    directories = [share_root("hardware_profiles")] + ([extra] if extra else [])
+    """All profiles by name: ours, then those of MKGEN_PROFILES and of `extra`, which win."""
+    directories = profile_roots(extra)
     found = (load_profile(p) for d in directories for p in sorted(d.glob("*.toml")))
     return {profile.name: profile for profile in found}
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mkgen.codegen.backend import Ability, Arch, Arrays, Backend, Executor, Loaded, Probe
+from mkgen.codegen.render import DialectPrinter
 from mkgen.errors import (
     CompileError,
     ExecutionError,
@@ -183,6 +184,9 @@ class FakeBackend(Backend):
     default_arch = "one"
     grid_limit = (1000, 1000, 1000)
     dtypes = frozenset({"float32"})
+
+    def printer(self, arch: str) -> DialectPrinter:
+        raise UnsupportedError("the fake backend's programs are written by hand")
 
     def probe(self) -> Probe:
         fine = Ability(ok=True)

@@ -23,7 +23,8 @@ from mkgen.record import EvidenceKind, Record, Status
 from mkgen.target import Target
 from mkgen.task import find_task
 from mkgen.tune.choose import choose
-from tests.matrix_support import BACKENDS, TARGETS, TASKS, default_target, generator
+from tests.matrix_support import BACKENDS, TARGETS, TASKS, default_target, generator, spread
+from tests.test_codegen_launchers import check
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3600)]
 
@@ -140,6 +141,19 @@ def print_matrix(problems: dict[tuple[str, str], str], seconds: float) -> None:
         print(f"{task:18}" + "".join(f"{cell:>8}" for cell in row))
     right = sum(not p for p in problems.values())
     print(f"{right} of {len(problems)} pass, {seconds / 60:.1f} minutes")
+
+
+def test_launchers_of_every_target_only_lay_out() -> None:
+    """Over all programs: Glue is layout, no launcher computes on arrays, C has no Glue."""
+    count = 0
+    for text in TARGETS:
+        for task in TASKS:
+            made = generator(task, text)
+            for candidate in spread(made, 6):
+                check(candidate.program(made.workload), made.target.backend)
+                count += 1
+    print(f"\n{count} launchers do layout only")
+    assert count > 12 * len(TARGETS)
 
 
 def resources_fault(target: Target, program: Program, artifact: Artifact) -> str:

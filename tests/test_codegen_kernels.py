@@ -13,6 +13,7 @@ from mkgen.frontend import lower_task
 from mkgen.ir.fusion import fuse
 from mkgen.ir.kernel import Kernel
 from mkgen.task import Task, Tensor, find_task
+from tests.matrix_support import best_by_estimate, generator
 
 
 def kernels(function: Callable[..., Any], **shapes: str) -> tuple[Kernel, ...]:
@@ -105,3 +106,16 @@ def test_neighbouring_axes_are_walked_as_one() -> None:
 def test_normalisation_of_a_middle_axis_keeps_its_axes() -> None:
     (kernel,) = kernels(lambda x: torch.softmax(x, 1), x="A, B, C")
     assert kernel.kind == "rowwise" and len(kernel.rows) == 2
+
+
+def test_the_larger_of_two_integers_is_not_computed_in_float() -> None:
+    """The helper `maximum` takes floats: integers above 2**24 would come back changed."""
+    inputs = {n: Tensor("A", dtype="int32", distribution="integers", high=9) for n in ("x", "z")}
+    sizes = {"A": 4099}
+    task = Task(
+        name="larger", category="math", reference=torch.maximum, inputs=inputs, bench=sizes,
+        check=[sizes], heldout=[sizes],
+    )  # fmt: skip
+    made = generator(task, "cuda:sm_90a")
+    text = best_by_estimate(made).program(made.workload).sources[0].body
+    assert "x[a] > z[a] ? x[a] : z[a]" in text and "maximum(" not in text

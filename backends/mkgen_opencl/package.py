@@ -44,6 +44,7 @@ def parts(plan: PackagePlan) -> PackageParts:
         products=(library,),
         limits=(
             "model.py takes CPU tensors and copies them to the device and back.",
+            "A driver's binary, and so its hash in record.json, may differ from build to build.",
             f"Build the program with `{options}`, as model.py does: it was judged so.",
         ),
     )

@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mkgen.codegen.printer import SELECT, UNARY, Scope, Text, number
+from mkgen.codegen.printer import COMPARE, SELECT, UNARY, Scope, Text, number
 from mkgen.codegen.render import SHORT, DialectPrinter, LaunchPlan
 from mkgen.codegen.view import Argument, View
 from mkgen.expression import Expression, Int, Name, evaluate, to_c
-from mkgen.ir.nest import Load
+from mkgen.ir.nest import Apply, Load
 from mkgen.program import Configuration, Simt
 
 #: Width that leaves room for ` {` after the head of a kernel.
@@ -89,6 +89,15 @@ class CPrinter(DialectPrinter):
             SELECT,
         )
 
+    def apply(self, value: Apply, args: list[Text]) -> Text:
+        """One operation over printed operands."""
+        if value.operation in ("maximum", "minimum") and "float" not in value.dtype:
+            # the helper is for float: an integer of more than 24 bits would lose its last ones
+            sign = ">" if value.operation == "maximum" else "<"
+            a, b = (arg.inside(COMPARE + 1) for arg in args)
+            return Text(f"{a} {sign} {b} ? {a} : {b}", SELECT)
+        return super().apply(value, args)
+
     def cast(self, value: Text, source: str, dtype: str) -> Text:
         """A conversion, left to the language where it is implicit and exact."""
         return Text(f"({self.types[dtype]}){value.inside(UNARY)}", UNARY)
@@ -125,7 +134,7 @@ class CPrinter(DialectPrinter):
     def parameters(self, constants: Mapping[str, int]) -> str:
         """The constants of the variant."""
         if not constants:
-            return ""
+            return "\n"
         return "// Parameters of this variant.\n" + self.constants(constants, "int") + "\n"
 
     def constants(self, constants: Mapping[str, int], ctype: str) -> str:
@@ -141,18 +150,13 @@ class CPrinter(DialectPrinter):
 
     def helpers(self, body: str) -> str:
         """`maximum` and `minimum`, when called."""
-        made = []
-        for name, sign in (("maximum", ">"), ("minimum", "<")):
-            for ctype in ("float", "int"):
-                uses = re.search(rf"\b{name}\(", body)
-                typed = f"{ctype} " in body
-                if uses and typed and ctype == "float":
-                    made.append(
-                        f"// The {'larger' if sign == '>' else 'smaller'} of two; "
-                        "NaN wins, as in PyTorch.\n"
-                        f"{self.device_function}float {name}(float a, float b) "
-                        f"{{ return b {sign} a || b != b ? b : a; }}\n\n"
-                    )
+        made = [
+            f"// The {word} of two; NaN wins, as in PyTorch.\n"
+            f"{self.device_function}float {name}(float a, float b) "
+            f"{{ return b {sign} a || b != b ? b : a; }}\n\n"
+            for name, sign, word in (("maximum", ">", "larger"), ("minimum", "<", "smaller"))
+            if re.search(rf"\b{name}\(", body)
+        ]
         return "".join(made)
 
     def combine(self, combine: str, dtype: str, a: str, b: str) -> str:

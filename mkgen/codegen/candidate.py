@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -180,13 +181,15 @@ class Generator:
 
 
 _lowered: dict[str, Graph] = {}
+_lowering = threading.RLock()
 
 
 def lowered(task: Task) -> Graph:
     """The task's nests, lowered once per process."""
-    if task.hash not in _lowered:
-        _lowered[task.hash] = lower_task(task)
-    return _lowered[task.hash]
+    with _lowering:  # torch.export keeps global state: two threads at once spoil it
+        if task.hash not in _lowered:
+            _lowered[task.hash] = lower_task(task)
+        return _lowered[task.hash]
 
 
 def limit(profile: HardwareProfile, fact: str, default: int) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +22,9 @@ from mkgen.expression import evaluate, parse
 from mkgen.ir.kernel import Kernel
 from mkgen.program import Dtype, PrecisionClass
 from mkgen.share import share_root
+
+#: Entry points that name a package with templates: `cpp = "mkgen_cpp:templates"`, a directory.
+PLUGIN_GROUP = "mkgen.templates"
 
 ParameterValue = int | str | bool
 Parameters = dict[str, ParameterValue]
@@ -123,9 +128,27 @@ def _split(path: Path, text: str) -> tuple[TemplateSpec, str]:
 
 
 def template_roots() -> tuple[Path, ...]:
-    """Directories that hold templates: those in MKGEN_TEMPLATES (os.pathsep between), then ours."""
+    """Directories that hold templates: those in MKGEN_TEMPLATES (os.pathsep between), then ours.
+
+    Last come those that plug-ins bring by the entry point group `mkgen.templates`.
+    """
     extra = [Path(p) for p in os.environ.get("MKGEN_TEMPLATES", "").split(os.pathsep) if p]
-    return (*extra, share_root("templates"))
+    return (*extra, share_root("templates"), *_plugin_roots())
+
+
+@cache
+def _plugin_roots() -> tuple[Path, ...]:
+    """`templates` beside the package that each entry point of the group names."""
+    found = []
+    for entry in sorted(entry_points(group=PLUGIN_GROUP)):
+        spec = importlib.util.find_spec(entry.module)
+        if spec is None or spec.origin is None:
+            raise UserError(
+                f"{entry.value}, which brings templates as {entry.name!r}, is not installed whole; "
+                "install it again"
+            )
+        found.append(Path(spec.origin).parent / (entry.attr or "templates"))
+    return tuple(dict.fromkeys(found))
 
 
 @cache

@@ -77,8 +77,9 @@ def _draw(tensor: Tensor, sizes: Sizes) -> str:
 
 
 _TEXT = '''# SPDX-License-Identifier: Apache-2.0
-"""{task} on {target} against PyTorch in float64: `python test_{task}.py`, or pytest.
+"""{task} on {target} against PyTorch in float64.
 
+Run `python test_{task}.py`, or pytest.
 Exit status: 0 when right, 1 when wrong, 3 when something it needs is not here.
 """
 

@@ -34,7 +34,7 @@ def readme_text(
         f"{program.variant.index_bits}-bit indices; precision class {program.precision.value}.\n",
         "## Limits\n\n" + _limits(parts),
         "## Make it again\n\n```\n" + _command(plan, task, workload) + "\n```\n\n"
-        "The same mkgen with the same compiler gives the same bytes.\n",
+        "The same mkgen gives the same bytes, where the compiler repeats itself.\n",
     ]
     return "\n".join(sections)
 

@@ -69,8 +69,13 @@ def _draw(tensor: Tensor, sizes: Sizes) -> str:
     plain = drawn
     if tensor.distribution == "uniform" and (low, high) != (0, 1):
         drawn = f"{drawn} * {high - low} + {low}"
-    if tensor.scale != 1.0:
-        drawn = f"{tensor.scale!r} * {drawn if drawn == plain else f'({drawn})'}"
+    scale, shift = (
+        evaluate(parse(b), sizes) if isinstance(b, str) else b for b in (tensor.scale, tensor.shift)
+    )
+    if scale != 1.0:
+        drawn = f"{scale!r} * {drawn if drawn == plain else f'({drawn})'}"
+    if shift != 0.0:
+        drawn = f"{drawn} + {shift!r}" if shift > 0 else f"{drawn} - {-shift!r}"
     if tensor.dtype not in ("float16", "bfloat16"):
         return drawn
     return f"{drawn if drawn == plain else f'({drawn})'}.to({dtype})"

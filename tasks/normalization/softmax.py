@@ -13,16 +13,17 @@ task = Task(
     name="softmax",
     category="normalization",
     reference=softmax,
-    # Softmax hides a wrong maximum: any shift gives the same. One size has logits far below zero,
-    # two have them so far apart that exp overflows when the maximum misses an element.
-    inputs={
-        "x": Tensor(
-            "ROWS, COLS",
-            scale="1000 if ROWS == 13 or ROWS == 401 else 3",
-            shift="-200 if ROWS == 7 else 0",
-        )
-    },
-    bench={"ROWS": 4096, "COLS": 4096},
-    check=[{"ROWS": 19, "COLS": 1031}, {"ROWS": 7, "COLS": 2500}],
-    heldout=[{"ROWS": 13, "COLS": 3001}, {"ROWS": 401, "COLS": 65}],
+    # Softmax hides a wrong maximum: any shift gives the same. So one workload has logits far below
+    # zero (BELOW), two have them so far apart (SPREAD) that exp overflows when the maximum misses
+    # an element.
+    inputs={"x": Tensor("ROWS, COLS", scale="SPREAD", shift="-BELOW")},
+    bench={"ROWS": 4096, "COLS": 4096, "SPREAD": 3, "BELOW": 0},
+    check=[
+        {"ROWS": 19, "COLS": 1031, "SPREAD": 3, "BELOW": 0},
+        {"ROWS": 7, "COLS": 2500, "SPREAD": 3, "BELOW": 200},
+    ],
+    heldout=[
+        {"ROWS": 13, "COLS": 3001, "SPREAD": 1000, "BELOW": 0},
+        {"ROWS": 401, "COLS": 65, "SPREAD": 1000, "BELOW": 0},
+    ],
 )

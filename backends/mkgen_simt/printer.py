@@ -11,6 +11,7 @@ from typing import Any
 from mkgen.codegen.printer import COMPARE, SELECT, UNARY, Scope, Text, number
 from mkgen.codegen.render import SHORT, DialectPrinter, LaunchPlan
 from mkgen.codegen.view import Argument, View
+from mkgen.errors import UnsupportedError
 from mkgen.expression import Expression, Int, Name, evaluate, to_c
 from mkgen.ir.nest import Apply, Load
 from mkgen.program import Configuration, Simt
@@ -223,13 +224,13 @@ class CPrinter(DialectPrinter):
         """First lines of a kernel, indented."""
         return ""
 
-    @abstractmethod
     def shared(self, dtype: str, name: str, dimensions: str) -> str:
         """Declares an array in shared memory: `__shared__ float tile[16][64];`."""
+        raise UnsupportedError(f"{self.language} has no memory that a work-group shares")
 
-    @abstractmethod
     def group(self, axis: int, rank: int) -> str:
         """Position of the work-group along an axis (x is 0) in a kernel of `rank` axes."""
+        raise UnsupportedError(f"{self.language} has no work-groups")
 
     def block(self, axis: int, bits: int, rank: int = 1) -> str:
         """`group`, wide enough to multiply."""

@@ -8,8 +8,9 @@ import linecache
 import sys
 import traceback
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from mkgen.errors import CompileError
@@ -36,21 +37,30 @@ def write_source(program: Program, directory: Path) -> Path:
     return path
 
 
+class _Uncached(SourceFileLoader):
+    """Reads the source each time: a byte-code cache would answer for a file of the same name and
+    length that was written within the same second with other sizes."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The file's code, compiled now."""
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+
 def import_source(path: Path) -> ModuleType:
     """The module in the file `path`, under a name of its own.
 
     Raises CompileError with the line in the file when the import fails.
     """
     name = f"mkgen_program_{next(_count)}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Uncached(name, str(path)))
     if spec is None or spec.loader is None:
         raise CompileError(f"{path.name} is not a Python file that can be imported")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        # Not by the spec's loader: its byte-code cache would answer for a file of the same name and
-        # length written within the same second with other sizes.
-        exec(compile(path.read_text(), str(path), "exec"), module.__dict__)
+        spec.loader.exec_module(module)
     except SyntaxError as error:
         raise CompileError(f"{path.name}:{error.lineno}: {error.msg}", str(error)) from error
     except Exception as error:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from mkgen.codegen.backend import Arrays
+from mkgen.codegen.source_module import argument_buffers, mutated_states
 from mkgen.errors import ExecutionError
 from mkgen.program import Buffer, BufferRole, Program
-from mkgen_pallas.module import argument_buffers, mutated_states
 
 
 def jax_dtype(name: str) -> np.dtype[Any]:

@@ -11,6 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from mkgen.codegen.source_module import (
+    argument_buffers,
+    import_source,
+    launcher_of,
+    line_in,
+    write_source,
+)
 from mkgen.errors import CompileError, MissingError, MkgenError, WrongArchError
 from mkgen.program import Artifact, Program, Resources
 from mkgen_pallas.archs import (
@@ -22,13 +29,6 @@ from mkgen_pallas.archs import (
     machine_code,
 )
 from mkgen_pallas.arrays import jax_dtype
-from mkgen_pallas.module import (
-    argument_buffers,
-    import_source,
-    launcher_of,
-    line_in,
-    write_source,
-)
 from mkgen_pallas.probe import GPU_REMEDY, installed, library_sha, require
 
 #: Memory space of `used_scoped_memory_configs` that is VMEM.

@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mkgen.codegen.backend import Arrays, Executor, Loaded, Role
+from mkgen.codegen.source_module import import_source, launcher_of, write_source
 from mkgen.errors import ExecutionError
 from mkgen.program import Artifact, Program
 from mkgen.record import EvidenceKind, RanOn
 from mkgen_pallas.archs import ARCHS, PallasArch, find_arch, gpu_binaries
 from mkgen_pallas.arrays import collect, make_arguments
 from mkgen_pallas.compiling import compiler_name, program_of, read_cubins
-from mkgen_pallas.module import import_source, launcher_of, write_source
 from mkgen_pallas.probe import REMEDY, installed, library_sha
 
 WARM_UP_RUNS = 5

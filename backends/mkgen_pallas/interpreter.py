@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mkgen.codegen.backend import Arrays, Executor, Loaded, Role
+from mkgen.codegen.source_module import import_source, launcher_of, write_source
 from mkgen.errors import ExecutionError
 from mkgen.program import Artifact, Program
 from mkgen.record import EvidenceKind, RanOn
 from mkgen_pallas.archs import ARCHS
 from mkgen_pallas.arrays import collect, make_arguments
-from mkgen_pallas.module import import_source, launcher_of, write_source
 from mkgen_pallas.probe import REMEDY, installed, library_sha
 
 #: A TPU's memories simulated, and grid axes declared `parallel` run in random order. About 3 ms a

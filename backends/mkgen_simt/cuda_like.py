@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from mkgen.codegen.render import Plan
@@ -49,9 +50,9 @@ class CudaLikePrinter(CPrinter):
         """A static shared array."""
         return f"__shared__ {self.types[dtype]} {name}{dimensions};"
 
+    @abstractmethod
     def launch(self, entry: str, grid: str, block: str, shared: str, arguments: str) -> str:
         """The lines that launch one kernel."""
-        raise NotImplementedError
 
     def launcher(self, plan: Plan) -> str:
         """A host function that launches every kernel on `stream`."""
@@ -78,6 +79,6 @@ class CudaLikePrinter(CPrinter):
             + f"{self.sequence(lines)}}}\n#endif\n"
         )
 
+    @abstractmethod
     def sequence(self, launches: Sequence[str]) -> str:
         """Launches one after the other, stopping at the first error."""
-        raise NotImplementedError

@@ -11,15 +11,15 @@ from mkgen_simt.cuda_headers import site_roots
 
 def host_ability() -> Ability:
     """Whether a C++ compiler for SIMT-on-host is here; looks at files only."""
-    tried: list[str] = []
-    for name in ("g++", "clang++", "c++"):
+    # in the order in which mkgen_simt.build takes them
+    tried = ["ziglang"]
+    if zig_binary() is not None:
+        return Ability(True, "SIMT-on-host, built by zig c++", tuple(tried))
+    for name in ("clang++", "g++"):
         tried.append(name)
         path = shutil.which(name)
         if path is not None:
             return Ability(True, f"SIMT-on-host, built by {Path(path).name}", tuple(tried))
-    tried.append("ziglang")
-    if zig_binary() is not None:
-        return Ability(True, "SIMT-on-host, built by zig c++", tuple(tried))
     return Ability(
         False,
         tried=tuple(tried),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -214,21 +215,21 @@ class CPrinter(DialectPrinter):
         const = "" if argument.output else "const "
         return f"{const}{self.types[argument.dtype]}* __restrict__ {argument.name}"
 
+    @abstractmethod
     def kernel(self, entry: str, arguments: Sequence[Argument], threads: str, rank: int) -> str:
         """The head of a kernel up to its opening brace."""
-        raise NotImplementedError
 
     def prologue(self, rank: int) -> str:
         """First lines of a kernel, indented."""
         return ""
 
+    @abstractmethod
     def shared(self, dtype: str, name: str, dimensions: str) -> str:
         """Declares an array in shared memory: `__shared__ float tile[16][64];`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def group(self, axis: int, rank: int) -> str:
         """Position of the work-group along an axis (x is 0) in a kernel of `rank` axes."""
-        raise NotImplementedError
 
     def block(self, axis: int, bits: int, rank: int = 1) -> str:
         """`group`, wide enough to multiply."""

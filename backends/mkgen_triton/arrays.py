@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from mkgen.codegen.source_module import mutated_states
 from mkgen.errors import ExecutionError
 from mkgen.program import Buffer, BufferRole, Program
-from mkgen_triton.module import mutated_states
 
 
 def torch_dtype(name: str) -> Any:
@@ -86,7 +86,7 @@ def check_unchanged(program: Program, inputs: Mapping[str, Any], after: Mapping[
 
 def make_arguments(program: Program, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """CPU tensors for the launcher, by name in its order; ExecutionError when one is missing."""
-    from mkgen_triton.module import argument_buffers
+    from mkgen.codegen.source_module import argument_buffers
 
     found: dict[str, Any] = {}
     for buffer in argument_buffers(program):

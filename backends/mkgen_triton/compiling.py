@@ -17,10 +17,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from mkgen.codegen.source_module import import_source, write_source
 from mkgen.errors import CompileError, MkgenError
 from mkgen.program import Artifact, Buffer, Launch, Program, Resources, TritonLaunch
 from mkgen_triton.archs import TritonArch, check_binary, find_arch
-from mkgen_triton.module import import_source, write_source
 from mkgen_triton.probe import installed, library_sha, require_triton
 from mkgen_triton.resources import from_amdgcn, from_ptxas, worst
 

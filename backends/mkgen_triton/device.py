@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mkgen.codegen.backend import Arrays, Executor, Loaded, Role
+from mkgen.codegen.source_module import import_source, launcher_of, write_source
 from mkgen.errors import ExecutionError
 from mkgen.program import Artifact, Program
 from mkgen.record import EvidenceKind, RanOn
 from mkgen_triton.archs import ARCHS, TritonArch, find_arch
 from mkgen_triton.arrays import check_unchanged, collect, make_arguments
 from mkgen_triton.compiling import compiler_name, read_binaries
-from mkgen_triton.module import import_source, launcher_of, write_source
 from mkgen_triton.probe import REMEDY, installed, library_sha
 
 #: Bytes written between timed runs, as a multiple of the last-level cache.

@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mkgen.codegen.backend import Arrays, Executor, Loaded, Role
+from mkgen.codegen.source_module import import_source, launcher_of, write_source
 from mkgen.errors import ExecutionError
 from mkgen.program import Artifact, Program
 from mkgen.record import EvidenceKind, RanOn
 from mkgen_triton.arrays import check_unchanged, collect, make_arguments, to_numpy
 from mkgen_triton.guards import Guards, guarded_allocations
-from mkgen_triton.module import import_source, launcher_of, write_source
 from mkgen_triton.probe import REMEDY, installed, interpreter_problem, library_sha
 
 #: Runs the program instances of a grid from the last to the first.

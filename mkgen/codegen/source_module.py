@@ -27,7 +27,7 @@ ARGUMENT_ROLES = (
 
 
 def write_source(program: Program, directory: Path) -> Path:
-    """Writes the program's one source to `directory`: `@triton.jit` reads the file again."""
+    """Writes the one source to `directory`: tracebacks name it, `@triton.jit` reads it."""
     source = program.sources[-1]
     directory.mkdir(parents=True, exist_ok=True)
     path = (directory / source.name).resolve()
@@ -41,7 +41,7 @@ def import_source(path: Path) -> ModuleType:
 
     Raises CompileError with the line in the file when the import fails.
     """
-    name = f"mkgen_triton_program_{next(_count)}"
+    name = f"mkgen_program_{next(_count)}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise CompileError(f"{path.name} is not a Python file that can be imported")

@@ -23,7 +23,7 @@ task = Task(
         {"ROWS": 7, "COLS": 2500, "SPREAD": 3, "BELOW": 200},
     ],
     heldout=[
-        {"ROWS": 13, "COLS": 3001, "SPREAD": 1000, "BELOW": 0},
+        {"ROWS": 61, "COLS": 3001, "SPREAD": 1000, "BELOW": 0},
         {"ROWS": 401, "COLS": 65, "SPREAD": 1000, "BELOW": 0},
     ],
 )

@@ -64,6 +64,14 @@ def expm1(x):
     series = (series * x + 1.0) * x
     return tl.where(tl.abs(x) < 0.5, series, tl.exp(x) - 1.0)
 ''',
+    "unsplittable": '''
+
+@triton.jit
+def unsplittable(value):
+    """1 where three bfloat16 cannot add up to `value`: one would overflow, or the last vanish."""
+    size = tl.abs(value)
+    return ((size > 3.38e38) | ((size < 1e-30) & (size != 0.0))).to(tl.int32)
+''',
     "truncated": '''
 
 @triton.jit
@@ -86,6 +94,10 @@ def rounded(x):
 
 class TritonPrinter(PythonPrinter):
     """Spellings of Triton."""
+
+    def __init__(self, splits: bool) -> None:
+        self.splits = splits
+        """See DialectPrinter.splits: as measured, on NVIDIA GPUs."""
 
     language = "triton"
     separator = "\n\n"

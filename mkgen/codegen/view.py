@@ -16,7 +16,7 @@ from mkgen.codegen.printer import (
     used_axes,
     value_name,
 )  # fmt: skip
-from mkgen.expression import Expression, Name
+from mkgen.expression import Expression, Int, Name
 from mkgen.ir.kernel import Kernel, Reduction, arguments, extent
 from mkgen.ir.nest import Apply, Axis, Graph, Load, Store, Value, value_names, walk_value
 
@@ -205,9 +205,32 @@ class View:
         names = ", ".join(a.name for a in axes)
         return names if len(axes) == 1 else f"({names})"
 
-    def operand(self, side: str, masks: Mapping[str, str] | None = None) -> Block:
-        """rows or cols operand of a contraction, one element, as code."""
-        return self.block(self.operand_value(side), self.scope(masks))
+    def operand(self, side: str, masks: Mapping[str, str] | None = None, narrow: str = "") -> Block:
+        """rows or cols operand of a contraction, one element, as code; `narrow`: not widened."""
+        value = self.operand_value(side)
+        if narrow and isinstance(value, Load):
+            value = replace(value, dtype=narrow, stored="")
+        return self.block(value, self.scope(masks))
+
+    def narrow(self) -> str:
+        """The 16-bit dtype that both operands of a contraction have in memory; empty if none.
+
+        Their products are exact in float32, so that matrix units lose nothing.
+        """
+        sides = [self.operand_value(side) for side in ("rows", "cols")]
+        found = {v.stored if isinstance(v, Load) else "" for v in sides}
+        return found.pop() if len(found) == 1 else ""
+
+    def plain(self) -> bool:
+        """Whether a contraction multiplies float32 buffers as they lie, not windows or results."""
+        if self.kernel.kind != "contraction":
+            return False
+        sides = [self.operand_value(side) for side in ("rows", "cols")]
+        return all(
+            isinstance(v, Load) and not v.guard and not v.stored and v.dtype == "float32"
+            and all(isinstance(i, Name | Int) for i in v.index)
+            for v in sides
+        )  # fmt: skip
 
     def operand_value(self, side: str) -> Value:
         """The factor whose own parallel axes are the kernel's rows (`rows`) or columns (`cols`)."""

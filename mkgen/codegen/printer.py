@@ -137,12 +137,12 @@ class Printer(ABC):
     def indirect(self, part: Indirect, scope: Scope) -> str:
         """The variable that holds an index read from memory."""
         if part not in scope.indices:
-            load = part.value
-            wish = f"{load.tensor}_at" if isinstance(load, Load) else "position"
-            name = scope.fresh(wish)
-            code = self.expression(load, scope).code
+            value = part.value
+            wish = f"{value.tensor}_at" if isinstance(value, Load) else value_name(value)
+            code = self.expression(value, scope).code
+            name = scope.fresh(wish or "position")
             scope.lines.append(self.declare_index(name, code))
-            scope.indices[part] = name
+            scope.indices[part] = scope.bound[value] = name
         return scope.indices[part]
 
     def guarded(self, load: Load, scope: Scope) -> Load:
@@ -152,7 +152,10 @@ class Printer(ABC):
             if isinstance(bound.index, Name):
                 continue
             if bound.index not in scope.indices:
-                wish = bound.extent.name.lower() if isinstance(bound.extent, Name) else "position"
+                # it is called like the dimension it walks
+                walked = [s for s, i in zip(load.shape, load.index, strict=True) if i == bound.index]
+                size = (*walked, bound.extent)[0]
+                wish = size.name.lower() if isinstance(size, Name) else "position"
                 name = scope.fresh(wish)
                 scope.lines.append(self.declare_index(name, self.index(bound.index)))
                 scope.indices[bound.index] = name

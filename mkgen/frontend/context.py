@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mkgen.errors import UnsupportedError
 from mkgen.expression import Expression, Int, Name, evaluate
@@ -140,6 +140,10 @@ class Context:
         self.graph.derived[name] = expression
         self.sizes[name] = evaluate(expression, self.sizes)
         return Name(name)
+
+    def view(self, operand: Operand, shape: Sequence[Expression]) -> Operand:
+        """`operand` seen with another shape of as many elements, row-major; nothing moves."""
+        return replace(operand, shape=tuple(shape))
 
     def extent(self, dimension: Expression) -> int:
         """The traced value of a dimension."""

@@ -42,9 +42,12 @@ def lower_task(task: Task) -> Graph:
     that one text serves all. Raises UnsupportedError naming op, file and line; UserError when the
     reference raises.
     """
-    from mkgen.frontend import contraction, index, pointwise, reduction, window
+    from mkgen.frontend import (
+        contraction, convolution, index, padding, pointwise, reduction, resize, window,
+    )  # fmt: skip
 
-    assert all((contraction, index, pointwise, reduction, window))  # importing them fills TABLE
+    # importing them fills TABLE
+    assert all((contraction, convolution, index, padding, pointwise, reduction, resize, window))
     sizes = dict((task.check or (task.bench,))[0])
     program = _trace(task, sizes)
     graph = Graph(task.name, {}, [], (), {})

@@ -205,7 +205,7 @@ class _Nest:
         inside: Array | None = None
         for bound in load.guard:
             position = self.index(bound.index)
-            ok = (position >= 0) & (position < evaluate(bound.extent, self.sizes))  # type: ignore[operator]
+            ok = (position >= 0) & (position < self.index(bound.extent))  # type: ignore[operator]
             inside = ok if inside is None else inside & ok
         if inside is not None:
             positions = [np.where(inside, p, 0) for p in positions]

@@ -43,12 +43,12 @@ def _fraction(at: Value, floor: Value, letter: str) -> Value:
     return apply("sub", at, floor, name=f"{letter}_fraction")
 
 
-def _position(floor: Value, offset: int, size: Expression, name: str) -> Value:
-    """`floor + offset` as an index, the nearest one that there is."""
+def _position(floor: Value, offset: int, size: Expression, name: str, lowest: int = 0) -> Value:
+    """`floor + offset` as an index, the nearest one that there is; `floor` is at least `lowest`."""
     at = cast(floor, "int32")
     if offset:
         at = apply("add", at, constant(offset, "int32"))
-    if offset < 0 or offset > 1:
+    if lowest + offset < 0:
         at = apply("maximum", at, constant(0, "int32"))
     return apply("minimum", at, IndexValue("int32", size - 1), name=name)
 
@@ -69,7 +69,7 @@ def _cubic(at: Value, size: Expression, letter: str) -> tuple[_Tap, ...]:
     floor = apply("floor", at, name=f"{letter}_floor")
     weights = _cubic_weights(_fraction(at, floor, letter), letter)
     return tuple(
-        _Tap(_position(floor, i - 1, size, f"{letter}{i}"), w) for i, w in enumerate(weights)
+        _Tap(_position(floor, i - 1, size, f"{letter}{i}", -1), w) for i, w in enumerate(weights)
     )
 
 
@@ -96,9 +96,7 @@ def _far(x: Value, name: str) -> Value:
     return apply("sub", apply("mul", total, x), _number(4 * _CUBIC, x), name=name)
 
 
-def _combined(
-    x: Operand, leading: Sequence[Expression], taps: Sequence[Sequence[_Tap]]
-) -> Value:
+def _combined(x: Operand, leading: Sequence[Expression], taps: Sequence[Sequence[_Tap]]) -> Value:
     """The weighted sum over every choice of one tap a dimension, last dimension innermost."""
 
     def at(chosen: tuple[Expression, ...]) -> Value:
@@ -329,9 +327,7 @@ class _Sampler:
     def tap(self, at: Value, name: str, weight: Value | None) -> _Tap:
         """The element at a whole position; 0 outside the tensor."""
         zero, end = _number(0, at), _size(at.dtype, self.size)
-        inside = apply(
-            "and", apply("le", zero, at), apply("lt", at, end), name=f"{name}_inside"
-        )
+        inside = apply("and", apply("le", zero, at), apply("lt", at, end), name=f"{name}_inside")
         index = cast(apply("where", inside, at, zero), "int32")
         return _Tap(_called(index, name), weight, inside)
 

@@ -102,9 +102,7 @@ class Window:
             numbers = spread(0 if padding == "valid" else padding, rank)
             self.pad = constants(context, "PAD", letters, numbers, 0)
         self.out = tuple(
-            context.derived(
-                letter, size if padding == "same" else self._count(i, size, ceil_mode)
-            )
+            context.derived(letter, size if padding == "same" else self._count(i, size, ceil_mode))
             for i, (letter, size) in enumerate(zip(OUT[rank], self.inputs, strict=True))
         )
         # a window one wide never leaves the tensor, unless padding moves it

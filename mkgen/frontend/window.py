@@ -97,9 +97,7 @@ class _Shares:
         return Int(1) if count == 1 else context.derived(letter, Int(count))
 
     @staticmethod
-    def _largest(
-        context: Context, letter: str, size: Expression, count: Expression
-    ) -> Expression:
+    def _largest(context: Context, letter: str, size: Expression, count: Expression) -> Expression:
         if count in (Int(1), size):
             return size if count == Int(1) else Int(1)
         even, ragged = size // count, (size + count - 1) // count + 1

@@ -74,7 +74,8 @@ def _convolutions() -> Iterator[Case]:
     yield Case(
         "conv2d_grouped_relu",
         lambda x, weight, bias: torch.relu(F.conv2d(x, weight, bias, groups=2)),
-        {"x": Tensor("N, 2 * C, H, W"), "weight": Tensor("2 * K, C, 2, 2"), "bias": Tensor("2 * K")},
+        {"x": Tensor("N, 2 * C, H, W"), "weight": Tensor("2 * K, C, 2, 2"),
+         "bias": Tensor("2 * K")},
         "aten.conv2d.default", (), 3, 6,
     )  # fmt: skip
 

@@ -153,7 +153,8 @@ class Printer(ABC):
                 continue
             if bound.index not in scope.indices:
                 # it is called like the dimension it walks
-                walked = [s for s, i in zip(load.shape, load.index, strict=True) if i == bound.index]
+                places = zip(load.shape, load.index, strict=True)
+                walked = [size for size, index in places if index == bound.index]
                 size = (*walked, bound.extent)[0]
                 wish = size.name.lower() if isinstance(size, Name) else "position"
                 name = scope.fresh(wish)

@@ -152,10 +152,6 @@ class Context:
         self.sizes[name] = evaluate(expression, self.sizes)
         return Name(name)
 
-    def view(self, operand: Operand, shape: Sequence[Expression]) -> Operand:
-        """`operand` seen with another shape of as many elements, row-major; nothing moves."""
-        return replace(operand, shape=tuple(shape))
-
     def extent(self, dimension: Expression) -> int:
         """The traced value of a dimension."""
         return evaluate(dimension, self.sizes)

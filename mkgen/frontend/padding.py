@@ -52,7 +52,6 @@ def _padded(
     return shape, sides
 
 
-@lowers("aten.constant_pad_nd.default")
 def _constant(
     context: Context, name: str, x: Operand, pad: Sequence[int], value: float | None = 0
 ) -> Operand:
@@ -111,6 +110,9 @@ def _wrapped(position: Expression, size: Expression) -> Expression:
 
 
 _FOLDS = {"reflect": _reflected, "replicate": _clamped, "circular": _wrapped}
+
+
+lowers("aten.constant_pad_nd.default")(_constant)
 
 
 @lowers("aten.pad.default")

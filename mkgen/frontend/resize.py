@@ -202,15 +202,14 @@ def _resize(
 ) -> _Resize:
     factors = tuple(scales) if scales else (None,) * rank
     inputs = x.shape[-rank:]
+    out: tuple[Expression, ...]
     if size is not None:
         out = tuple(
             context.derived(letter, Int(n)) for letter, n in zip(OUT[rank], size, strict=True)
         )
     else:
-        out = tuple(
-            _scaled(context, letter, n, f)  # type: ignore[arg-type]
-            for letter, n, f in zip(OUT[rank], inputs, factors, strict=True)
-        )
+        given = zip(OUT[rank], inputs, factors, strict=True)
+        out = tuple(_scaled(context, letter, n, f or 1.0) for letter, n, f in given)
     return _Resize(context, x, rank, out, factors)
 
 

@@ -93,6 +93,7 @@ class Window:
         self.stride = constants(context, "STRIDE", letters, spread(stride, rank), 1)
         self.dilation = constants(context, "DILATION", letters, spread(dilation, rank), 1)
         self.reach = tuple(d * (w - 1) for d, w in zip(self.dilation, window, strict=True))
+        self.pad: tuple[Expression, ...]
         if padding == "same":
             self.pad = tuple(
                 Int(0) if r == Int(0) else context.derived(f"PAD_{letter}", r // 2)

@@ -43,24 +43,38 @@ def _fraction(at: Value, floor: Value, letter: str) -> Value:
     return apply("sub", at, floor, name=f"{letter}_fraction")
 
 
-def _position(floor: Value, offset: int, size: Expression, name: str, lowest: int = 0) -> Value:
-    """`floor + offset` as an index, the nearest one that there is; `floor` is at least `lowest`."""
-    at = cast(floor, "int32")
-    if offset:
-        at = apply("add", at, constant(offset, "int32"))
+def _position(below: Value, offset: int, size: Expression, name: str, lowest: int = 0) -> Value:
+    """`below + offset` as an index, the nearest one that there is.
+
+    `below` is an integer from `lowest` on; more than the last position only by rounding.
+    """
+    at = _plus(below, offset)
     if lowest + offset < 0:
-        at = apply("maximum", at, constant(0, "int32"))
-    return apply("minimum", at, IndexValue("int32", size - 1), name=name)
+        at = apply("maximum", at, _number(0, at), name=f"{name}_raised" if offset == 0 else name)
+    if offset >= 0:
+        at = apply("minimum", at, IndexValue(at.dtype, size - 1), name=name)
+    return at
+
+
+def _below(floor: Value, letter: str) -> Value:
+    """The position of a coordinate's floor, as an integer."""
+    return _called(cast(floor, "int32"), f"{letter}_below")
+
+
+def _plus(value: Value, number: float) -> Value:
+    """`value + number`; a negative number is subtracted, which reads better."""
+    if number == 0:
+        return value
+    return apply("add" if number > 0 else "sub", value, _number(abs(number), value))
 
 
 def _linear(at: Value, size: Expression, letter: str) -> tuple[_Tap, ...]:
     """The elements below and above a coordinate that is not negative."""
     floor = apply("floor", at, name=f"{letter}_floor")
-    above = _fraction(at, floor, letter)
-    below = apply("sub", _number(1, at), above)
+    below, fraction = _below(floor, letter), _fraction(at, floor, letter)
     return (
-        _Tap(_position(floor, 0, size, f"{letter}0"), below),
-        _Tap(_position(floor, 1, size, f"{letter}1"), above),
+        _Tap(_position(below, 0, size, f"{letter}0"), apply("sub", _number(1, at), fraction)),
+        _Tap(_position(below, 1, size, f"{letter}1"), fraction),
     )
 
 
@@ -68,8 +82,9 @@ def _cubic(at: Value, size: Expression, letter: str) -> tuple[_Tap, ...]:
     """The two elements below and the two above a coordinate."""
     floor = apply("floor", at, name=f"{letter}_floor")
     weights = _cubic_weights(_fraction(at, floor, letter), letter)
+    below = _below(floor, letter)
     return tuple(
-        _Tap(_position(floor, i - 1, size, f"{letter}{i}", -1), w) for i, w in enumerate(weights)
+        _Tap(_position(below, i - 1, size, f"{letter}{i}", -1), w) for i, w in enumerate(weights)
     )
 
 
@@ -85,21 +100,21 @@ def _cubic_weights(t: Value, letter: str) -> Iterator[Value]:
 
 def _near(x: Value, name: str) -> Value:
     """Cubic convolution at a distance of at most 1."""
-    slope = apply("sub", apply("mul", _number(_CUBIC + 2, x), x), _number(_CUBIC + 3, x))
-    return apply("add", apply("mul", apply("mul", slope, x), x), _number(1, x), name=name)
+    slope = _plus(apply("mul", _number(_CUBIC + 2, x), x), -(_CUBIC + 3))
+    return _called(_plus(apply("mul", apply("mul", slope, x), x), 1), name)
 
 
 def _far(x: Value, name: str) -> Value:
     """Cubic convolution at a distance of 1 to 2, by Horner's rule."""
-    total = apply("sub", apply("mul", _number(_CUBIC, x), x), _number(5 * _CUBIC, x))
-    total = apply("add", apply("mul", total, x), _number(8 * _CUBIC, x))
-    return apply("sub", apply("mul", total, x), _number(4 * _CUBIC, x), name=name)
+    total = _plus(apply("mul", _number(_CUBIC, x), x), -5 * _CUBIC)
+    total = _plus(apply("mul", total, x), 8 * _CUBIC)
+    return _called(_plus(apply("mul", total, x), -4 * _CUBIC), name)
 
 
 def _combined(x: Operand, leading: Sequence[Expression], taps: Sequence[Sequence[_Tap]]) -> Value:
     """The weighted sum over every choice of one tap a dimension, last dimension innermost."""
 
-    def at(chosen: tuple[Expression, ...]) -> Value:
+    def at(chosen: tuple[Indirect, ...]) -> Value:
         if len(chosen) == len(taps):
             return x.at(*leading, *chosen)
         total: Value | None = None
@@ -111,7 +126,7 @@ def _combined(x: Operand, leading: Sequence[Expression], taps: Sequence[Sequence
                 term = apply("where", tap.inside, term, _number(0, term))
             total = term if total is None else apply("add", total, term)
         assert total is not None
-        return total
+        return _called(total, "_".join(("at", *(_name_of(i.value) for i in chosen))))
 
     return at(())
 
@@ -176,13 +191,16 @@ class _Resize:
 
     def source(self, i: int, align: bool, clamp: bool) -> Value:
         """The coordinate in the source; `clamp`: not below 0."""
-        at, name = self.position(i), f"{SPATIAL[self.rank][i].lower()}_source"
+        at, letter = self.position(i), SPATIAL[self.rank][i].lower()
+        name = f"{letter}_source"
         if align:
             return apply("mul", self.corner_step(i), at, name=name)
         half = constant(0.5, self.dtype)
-        found = apply("sub", apply("mul", self.step(i), apply("add", at, half)), half, name=name)
+        found: Value
+        found = apply("sub", apply("mul", self.step(i), apply("add", at, half)), half)
         if not clamp:
-            return found
+            return _called(found, name)
+        found = _called(found, f"{letter}_at")
         zero = constant(0, self.dtype)
         return apply("where", apply("lt", found, zero), zero, found, name=name)
 
@@ -220,7 +238,7 @@ def _nearest(resize: _Resize, i: int, exact: bool) -> tuple[_Tap, ...]:
     if exact:
         at = apply("add", at, constant(0.5, at.dtype))
     floor = apply("floor", apply("mul", at, resize.step(i)))
-    return (_Tap(_position(floor, 0, resize.inputs[i], letter)),)
+    return (_Tap(_position(_below(floor, letter), 0, resize.inputs[i], letter)),)
 
 
 def _interpolated(
@@ -293,10 +311,10 @@ class _Sampler:
         extent = self.size - 1 if self.align else self.size
         half = apply("mul", _size(dtype, extent), _number(0.5, coordinate))
         name = f"{self.letter}_source"
-        scaled = apply("mul", apply("add", coordinate, one), half, name=name)
-        if self.align:
-            return scaled
-        return apply("sub", scaled, _number(0.5, coordinate), name=name)
+        scaled = apply("mul", apply("add", coordinate, one), half)
+        if not self.align:
+            scaled = apply("sub", scaled, _number(0.5, coordinate))
+        return _called(scaled, name)
 
     def padded(self, at: Value) -> Value:
         """`at` moved into the tensor, if the padding does that."""
@@ -307,7 +325,7 @@ class _Sampler:
     def _clipped(self, at: Value) -> Value:
         # where, not maximum: NaN becomes 0, an element that there is
         zero, last = _number(0, at), _size(at.dtype, self.size - 1)
-        above = apply("where", apply("lt", zero, at), at, zero)
+        above = apply("where", apply("lt", zero, at), at, zero, name=f"{self.letter}_above")
         name = f"{self.letter}_clipped"
         return apply("where", apply("lt", above, last), above, last, name=name)
 
@@ -358,6 +376,10 @@ class _Sampler:
             whole = self.padded(apply("add", floor, _number(i - 1, at), name=f"{name}_at"))
             taps.append(self.tap(whole, name, weight))
         return tuple(taps)
+
+
+def _name_of(value: Value) -> str:
+    return value.name if isinstance(value, Apply) else ""
 
 
 def _called(value: Value, name: str) -> Value:

@@ -12,7 +12,7 @@ from mkgen.codegen.printer import ATOM, Scope, Text
 from mkgen.codegen.python_printer import PythonPrinter
 from mkgen.codegen.render import LaunchPlan, Plan
 from mkgen.codegen.view import View
-from mkgen.expression import Call, Expression, Name, evaluate, to_python
+from mkgen.expression import Call, Expression, Int, Name, evaluate, to_python
 from mkgen.ir.nest import Load, index_names
 from mkgen.program import Configuration, TritonLaunch
 
@@ -119,7 +119,10 @@ class TritonPrinter(PythonPrinter):
         masks = list(dict.fromkeys(scope.masks[a] for a in sorted(axes & set(scope.masks))))
         for bound in load.guard:
             code = self.index(bound.index)
-            masks += [f"(0 <= {code})", f"({code} < {self.index(bound.extent)})"]
+            if bound.extent == Int(1):
+                masks.append(f"({code} == 0)")
+            else:
+                masks += [f"(0 <= {code})", f"({code} < {self.index(bound.extent)})"]
         pointer = load.tensor if offset.code == "0" else f"{load.tensor} + {offset.code}"
         wide = f".to(tl.{load.dtype})" if load.stored else ""
         if not masks:
@@ -214,6 +217,8 @@ class TritonPrinter(PythonPrinter):
             lines.append(
                 f"    {buffer.name} = torch.empty({shape}, dtype=torch.{buffer.dtype}, {device})\n"
             )
+        # an input may be called grid itself
+        name = "blocks" if "grid" in plan.shapes else "grid"
         for launch in plan.launches:
             grid = [_blocks(e) for e in launch.grid]
             while len(grid) > 1 and grid[-1] == "1":
@@ -225,7 +230,7 @@ class TritonPrinter(PythonPrinter):
             )  # fmt: skip
             options = f"num_warps={to_python(launch.warps)}, num_stages={to_python(launch.stages)}"
             lines.append(
-                f"    grid = {shape}\n    {launch.entry}[grid](\n"
+                f"    {name} = {shape}\n    {launch.entry}[{name}](\n"
                 f"{arguments}\n        {options},\n    )\n"
             )
         lines.append(f"    return {', '.join(b.name for b in plan.outputs)}\n")

@@ -117,9 +117,10 @@ class View:
         made = {a.name: rows for a in self.kernel.rows} | {self.flat_rows: rows}
         return made | {a.name: cols for a in self.kernel.cols} | {self.flat_cols: cols}
 
-    def _flattened(self, value: Value) -> Value:
+    def _flattened(self, value: Value, apart: Sequence[Axis] = ()) -> Value:
+        """`value` with groups of axes walked by one variable, but for those `apart`."""
         for axes, flat in self.groups():
-            if len(axes) > 1:
+            if len(axes) > 1 and axes != apart:
                 value = flatten_value(value, axes, flat)
         return value
 
@@ -258,7 +259,8 @@ class View:
         """The reduction of a window kernel: `lines` declare the parallel axes."""
         reduction = self.kernel.reductions[0]
         scope = self.scope(masks)
-        value = self._flattened(reduction.value)
+        # a loop per reduced axis: none of them is merged
+        value = self._flattened(reduction.value, self.kernel.depth)
         self._declare_axes([value], [], scope, [a.name for a in self.kernel.depth])
         outer = "\n".join(scope.lines)
         scope.lines = []
@@ -270,7 +272,7 @@ class View:
 
     def window_epilogue(self, accumulator: str, masks: Mapping[str, str] | None = None) -> str:
         """The stores of a window kernel whose parallel axes are already declared."""
-        value = self._flattened(self.kernel.reductions[0].value)
+        value = self._flattened(self.kernel.reductions[0].value, self.kernel.depth)
         known = used_axes([value], [], self.kernel.rows)
         scope = self.scope(masks)
         stores = [

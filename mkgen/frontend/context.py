@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mkgen.errors import UnsupportedError
 from mkgen.expression import Expression, Int, Name, evaluate
+from mkgen.frontend.literals import Literals
 from mkgen.ir.nest import (
     Apply,
     Axis,
@@ -120,6 +121,10 @@ class Context:
     taken: set[str] = field(default_factory=set)
     where: str = ""
     """The user's file and line of the node being lowered."""
+    literals: Literals | None = None
+    """What the numbers of the trace are at other sizes."""
+    position: int = 0
+    """The place of the node being lowered among the graph's calls."""
 
     def fresh(self, wish: str) -> str:
         """A variable name like `wish` that nothing else has."""
@@ -140,6 +145,19 @@ class Context:
         self.graph.derived[name] = expression
         self.sizes[name] = evaluate(expression, self.sizes)
         return Name(name)
+
+    def literal(self, *path: int | str) -> Expression:
+        """The number at `path` of the current call's arguments, in named sizes.
+
+        `literal(1, 0)` is `args[1][0]`, `literal("end")` is `kwargs["end"]`.
+        """
+        if self.literals is None:
+            raise self.unsupported("a number of the trace, which only a traced task has,")
+        return self.literals.number(self.position, path, self.where)
+
+    def view(self, operand: Operand, shape: Sequence[Expression]) -> Operand:
+        """`operand` seen with another shape of as many elements, row-major; nothing moves."""
+        return replace(operand, shape=tuple(shape))
 
     def extent(self, dimension: Expression) -> int:
         """The traced value of a dimension."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import re
 import types
@@ -11,6 +12,7 @@ from typing import Any
 from mkgen.errors import UnsupportedError, UserError
 from mkgen.expression import Expression, Int, Name, parse
 from mkgen.frontend.context import Context, Operand
+from mkgen.frontend.literals import Literals
 from mkgen.ir.nest import Graph, TensorInfo
 from mkgen.task import Task
 
@@ -42,17 +44,34 @@ def lower_task(task: Task) -> Graph:
     that one text serves all. Raises UnsupportedError naming op, file and line; UserError when the
     reference raises.
     """
-    from mkgen.frontend import contraction, index, pointwise, reduction, window
+    from mkgen.frontend import (
+        attention,
+        contraction,
+        index,
+        layout,
+        pointwise,
+        reduction,
+        window,
+    )  # fmt: skip
 
-    assert all((contraction, index, pointwise, reduction, window))  # importing them fills TABLE
+    # importing them fills TABLE
+    assert all((attention, contraction, index, layout, pointwise, reduction, window))
     sizes = dict((task.check or (task.bench,))[0])
     program = _trace(task, sizes)
     graph = Graph(task.name, {}, [], (), {})
-    context = Context(graph, sizes)
+    context = Context(graph, sizes, literals=Literals(task, _trace, graph))
     return _lower(task, program, context)
 
 
-def _trace(task: Task, sizes: dict[str, int]) -> Any:
+def _trace(task: Task, sizes: dict[str, int], fake: bool = False) -> Any:
+    """The exported program at `sizes`; `fake`: without storage for any tensor."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode() if fake else contextlib.nullcontext():
+        return _export(task, sizes)
+
+
+def _export(task: Task, sizes: dict[str, int]) -> Any:
     import torch
 
     reference = _called_forward(task.module(sizes))
@@ -74,13 +93,38 @@ def _trace(task: Task, sizes: dict[str, int]) -> Any:
     module = reference if isinstance(reference, torch.nn.Module) else Wrapped()
     try:
         with torch.no_grad():
-            return torch.export.export(module, examples, strict=False)
+            program = torch.export.export(module, examples, strict=False)
+            return program.run_decompositions({}) if _writes_a_view(program) else program
     except Exception as error:
         line = _line_of(error, task.path)
         raise UserError(
             f"the reference of task {task.name} raised{line}: {type(error).__name__}: "
             f"{str(error).strip().splitlines()[0] if str(error).strip() else ''}"
         ) from error
+
+
+def _writes_a_view(program: Any) -> bool:
+    """Whether a tensor is written to through a view, which other names then see.
+
+    PyTorch makes such a graph functional; one without needs no such pass, which also takes
+    operations apart that are lowered whole.
+    """
+    return any(
+        node.op == "call_function" and _mutates(node) and node.args and _is_view(node.args[0])
+        for node in program.graph.nodes
+    )
+
+
+def _mutates(node: Any) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    first = schema.arguments[0] if schema is not None and schema.arguments else None
+    return bool(first is not None and first.alias_info and first.alias_info.is_write)
+
+
+def _is_view(node: Any) -> bool:
+    schema = getattr(getattr(node, "target", None), "_schema", None)
+    return bool(schema is not None and any(r.alias_info for r in schema.returns) and not
+                _mutates(node))  # fmt: skip
 
 
 def _called_forward(reference: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,13 +172,15 @@ def _lower(task: Task, program: Any, context: Context) -> Graph:
         else:
             tensor_value = (program.state_dict | program.constants)[spec.target]
             name = spec.target.removeprefix("reference.").replace(".", "_")
-            dims = _parameter_shape(context, name, tuple(tensor_value.shape))
+            dims = _parameter_shape(context, spec.target, tuple(tensor_value.shape))
             dtype = str(tensor_value.dtype).removeprefix("torch.")
             operands[placeholder] = _declare(context, name, dtype, dims, "parameter")
     results: tuple[Any, ...] = ()
+    calls = -1
     for node in program.graph.nodes:
+        calls += node.op == "call_function"
         if node.op == "call_function" and str(node.target) not in CHECKS:
-            context.where = _where(node, task)
+            context.where, context.position = _where(node, task), calls
             operands[node.name] = _lower_node(context, node, operands)
         elif node.op == "output":
             results = node.args[0]
@@ -149,12 +195,16 @@ def _declare(
     return Operand(name, dtype, shape)
 
 
-def _parameter_shape(context: Context, name: str, shape: tuple[int, ...]) -> tuple[Expression, ...]:
-    """Parameter dimensions by the size of the same value, else as they are."""
-    by_value: dict[int, str] = {}
-    for size, value in context.sizes.items():
-        by_value.setdefault(value, size)
-    return tuple(Name(by_value[d]) if d > 1 and d in by_value else Int(d) for d in shape)
+def _parameter_shape(
+    context: Context, target: str, shape: tuple[int, ...]
+) -> tuple[Expression, ...]:
+    """The dimensions of a parameter, by what they are at every workload."""
+    literals = context.literals
+    assert literals is not None
+    return tuple(
+        literals.dimension(target, i, context.where) if d > 1 else Int(d)
+        for i, d in enumerate(shape)
+    )
 
 
 def _lower_node(context: Context, node: Any, operands: dict[str, Any]) -> Any:

@@ -348,9 +348,7 @@ def _tidy(context: Context, extent: Expression, wish: str) -> Expression:
 
 
 @lowers("aten.narrow.default")
-def _narrow(
-    context: Context, name: str, x: Operand, dim: int, start: int, length: int
-) -> Operand:
+def _narrow(context: Context, name: str, x: Operand, dim: int, start: int, length: int) -> Operand:
     at = dim % len(x.shape)
     first = position(context, x, at, 2)
     extent = context.literal(3)
@@ -373,9 +371,7 @@ def selected(context: Context, name: str, x: Operand, at: int, place: Expression
 
 
 @lowers("aten.split.Tensor")
-def _split(
-    context: Context, name: str, x: Operand, size: int, dim: int = 0
-) -> tuple[Operand, ...]:
+def _split(context: Context, name: str, x: Operand, size: int, dim: int = 0) -> tuple[Operand, ...]:
     at = dim % len(x.shape)
     return _pieces(context, name, x, at, context.literal(1))
 
@@ -424,18 +420,14 @@ def _piece(
 def _split_sizes(
     context: Context, name: str, x: Operand, sizes: Sequence[int], dim: int = 0
 ) -> tuple[Operand, ...]:
-    at, first = dim % len(x.shape), lift_zero()
+    at = dim % len(x.shape)
+    first: Expression = Int(0)
     made = []
     for i in range(len(sizes)):
         extent = context.literal(1, i)
         made.append(_piece(context, f"{name}_{i}", x, at, first, extent))
         first = first + extent
     return tuple(made)
-
-
-def lift_zero() -> Expression:
-    """The number 0 as an expression."""
-    return Int(0)
 
 
 @lowers("aten.unbind.int")
@@ -448,9 +440,7 @@ def _unbind(context: Context, name: str, x: Operand, dim: int = 0) -> tuple[Oper
 
 
 @lowers("aten.unfold.default")
-def _unfold(
-    context: Context, name: str, x: Operand, dim: int, size: int, step: int
-) -> Operand:
+def _unfold(context: Context, name: str, x: Operand, dim: int, size: int, step: int) -> Operand:
     at = dim % len(x.shape)
     extent, stride = context.literal(2), context.literal(3)
     count = (x.shape[at] - extent) // stride + 1
@@ -549,7 +539,9 @@ def _repeat(context: Context, name: str, x: Operand, repeats: Sequence[int]) -> 
     rank = max(len(repeats), len(x.shape))  # tile may name fewer dimensions than there are
     missing = rank - len(repeats)
     own = (*(Int(1),) * (rank - len(x.shape)), *x.shape)
-    counts = [Int(1)] * missing + [context.literal(1, i) for i in range(len(repeats))]
+    counts: list[Expression] = [Int(1)] * missing + [
+        context.literal(1, i) for i in range(len(repeats))
+    ]
     shape = [count * d for count, d in zip(counts, own, strict=True)]
 
     def index(i: tuple[Name, ...]) -> Index:
@@ -577,7 +569,8 @@ def _repeat_interleave(
 def _cat(context: Context, name: str, tensors: Sequence[Operand], dim: int = 0) -> Operand:
     tensors = [t for t in tensors if len(t.shape) > 1 or context.extent(t.shape[0])]
     at = dim % len(tensors[0].shape)
-    extent, ends = lift_zero(), []
+    ends: list[Expression] = []
+    extent: Expression = Int(0)
     for tensor in tensors:
         extent = extent + tensor.shape[at]
         ends.append(extent)
@@ -588,8 +581,7 @@ def _cat(context: Context, name: str, tensors: Sequence[Operand], dim: int = 0) 
     dtype = _promoted(tensors)
     value: Value | None = None
     for tensor, end in reversed(list(zip(tensors, ends, strict=True))):
-        start = end if len(tensors) == 0 else _start(ends, end)
-        place = index[at] - start
+        place = index[at] - _start(ends, end)
         load = _guarded(tensor.at(*at_dimension(index, at, place)), place, tensor.shape[at])
         here = cast(load, dtype) if load.dtype != dtype else load
         before = apply("lt", IndexValue("int32", index[at]), IndexValue("int32", end))
@@ -806,17 +798,21 @@ def _arange(
     whole = all(isinstance(b, int) for b in bounds)
     kind = _dtype(dtype, "int64" if whole else "float32")
     if not whole:
-        start, end, step = _float_bounds(bounds)
-        (axis,) = context.axes((Int(math.ceil((end - start) / step)),))
-        scaled = apply("mul", IndexValue(kind, Name(axis.name)), constant(step, kind))
-        value = apply("add", constant(start, kind), scaled, name=name)
-        return context.emit(name, (axis,), value)
-    start, end = (Int(0), context.literal(0)) if len(bounds) == 1 else (
-        context.literal(0), context.literal(1))  # fmt: skip
-    step = context.literal(2) if len(bounds) > 2 else Int(1)
+        return _float_range(context, name, bounds, kind)
+    start: Expression = Int(0) if len(bounds) == 1 else context.literal(0)
+    end = context.literal(0 if len(bounds) == 1 else 1)
+    step: Expression = context.literal(2) if len(bounds) > 2 else Int(1)
     extent = end - start if step == Int(1) else ceil_div(end - start, step)
     (axis,) = context.axes((_tidy(context, extent, "RANGE"),))
     return context.emit(name, (axis,), IndexValue(kind, start + Name(axis.name) * step))
+
+
+def _float_range(context: Context, name: str, bounds: Sequence[int | float], dtype: str) -> Operand:
+    start, end, step = _float_bounds(bounds)
+    (axis,) = context.axes((Int(math.ceil((end - start) / step)),))
+    scaled = apply("mul", IndexValue(dtype, Name(axis.name)), constant(step, dtype))
+    value = apply("add", constant(start, dtype), scaled, name=name)
+    return context.emit(name, (axis,), value)
 
 
 def _float_bounds(bounds: Sequence[int | float]) -> tuple[float, float, float]:

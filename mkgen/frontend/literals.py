@@ -15,7 +15,7 @@ from typing import Any
 
 from mkgen.errors import MkgenError, UnsupportedError
 from mkgen.expression import Expression, Int, Name
-from mkgen.ir.nest import Graph
+from mkgen.ir.nest import Apply, Constant, Graph, IndexValue, Value
 from mkgen.task import Sizes, Task
 
 #: Traces a task at given sizes; the second argument asks for tensors without storage.
@@ -36,7 +36,30 @@ class Literals:
 
     def number(self, position: int, path: Path, where: str) -> Expression:
         """The argument at `path` of the call at `position` of the graph."""
-        values, sizes = [], []
+        found = self._found(position, path, where)
+        return self._fit([int(v) for v, _ in found], [given for _, given in found], where)
+
+    def scalar(self, position: int, path: Path, where: str) -> Value | None:
+        """A number that follows from the sizes as a value: `sqrt(D)`; None for a constant."""
+        found = self._found(position, path, where)
+        values = [float(v) for v, _ in found]
+        if len(set(values)) == 1:
+            return None
+        tables = [self.graph.sizes(given) for _, given in found]
+        for operation, integer in _FORMS.items():
+            whole = [integer(v) if v > 0 else -1.0 for v in values]
+            if all(abs(w - round(w)) <= 1e-9 * w for w in whole):
+                expression = fit([round(w) for w in whole], tables, set(self.task.bench))
+                if expression is not None:
+                    return _value(operation, IndexValue("float32", expression))
+        shown = ", ".join(map(str, dict.fromkeys(values)))
+        raise UnsupportedError(
+            f"a number that is {shown} at the task's workloads follows from the named sizes in no "
+            f"way that mkgen knows (a size, its root, or one over them){where}"
+        )
+
+    def _found(self, position: int, path: Path, where: str) -> list[tuple[Any, Sizes]]:
+        values = []
         for given, program in self._every_trace(where):
             try:
                 found: Any = _calls(program)[position]
@@ -47,9 +70,8 @@ class Literals:
                 raise UnsupportedError(
                     f"the reference calls an operation with other arguments at other sizes{where}"
                 ) from None
-            values.append(int(found))
-            sizes.append(given)
-        return self._fit(values, sizes, where)
+            values.append((found, given))
+        return values
 
     def dimension(self, tensor: str, axis: int, where: str) -> Expression:
         """Dimension `axis` of a parameter, buffer or constant of the traced module."""
@@ -116,6 +138,21 @@ class Literals:
         return {name: tuple(t.shape) for name, t in module.state_dict(keep_vars=True).items()}
 
 
+#: How a number may follow from a whole one, and the way back.
+_FORMS: dict[str, Callable[[float], float]] = {
+    "": lambda v: v,
+    "sqrt": lambda v: v * v,
+    "reciprocal": lambda v: 1 / v,
+    "rsqrt": lambda v: 1 / (v * v),
+}
+
+
+def _value(operation: str, size: IndexValue) -> Value:
+    if operation == "reciprocal":
+        return Apply(size.dtype, "div", (Constant(size.dtype, 1.0), size))
+    return Apply(size.dtype, operation, (size,)) if operation else size
+
+
 def _calls(program: Any) -> list[Any]:
     return [n for n in program.graph.nodes if n.op == "call_function"]
 
@@ -143,7 +180,7 @@ def _options(
     values: Sequence[int], columns: Mapping[str, list[int]]
 ) -> Iterator[tuple[Expression, list[int]]]:
     """Expressions worth trying, simplest first, with their values."""
-    simple = [(Name(n), c) for n, c in columns.items()]
+    simple: list[tuple[Expression, list[int]]] = [(Name(n), c) for n, c in columns.items()]
     yield from simple
     yield from _scaled(values, simple)
     pairs = list(itertools.combinations(simple, 2))

@@ -83,9 +83,9 @@ def _scores(
     left = query.at(*left_index, place[-2], Name(depth.name))
     right_index = _leading(context, key, place[:-2], batch, grouped)
     right = key.at(*right_index, place[-1], Name(depth.name))
-    product = sum_of_products(context, "product", (*axes, depth), left, right)
+    product = sum_of_products(context, "scores", (*axes, depth), left, right)
     total = product.at(*place)
-    return context.emit("scores", axes, apply("mul", total, _factor(query, scale), name="scores"))
+    return context.emit("scaled", axes, apply("mul", total, _factor(query, scale), name="scaled"))
 
 
 def _factor(query: Operand, scale: float | None) -> Value:

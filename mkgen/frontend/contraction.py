@@ -17,15 +17,13 @@ def _matmul(context: Context, name: str, a: Operand, b: Operand) -> Operand:
     """a[..., M, K] @ b[..., K, N], batch dimensions broadcast; a vector is one row or column."""
     if not a.shape or not b.shape:
         raise context.unsupported(f"{name} with a scalar")
-    left = a if len(a.shape) > 1 else context.view(a, (Int(1), *a.shape))
-    right = b if len(b.shape) > 1 else context.view(b, (*b.shape, Int(1)))
-    result = _product(context, name, left, right)
-    kept = list(result.shape)
-    if len(b.shape) == 1:
-        del kept[-1]
-    if len(a.shape) == 1:
-        del kept[-2 if len(b.shape) > 1 else -1]
-    return context.view(result, kept) if len(kept) != len(result.shape) else result
+    if len(a.shape) > 1 and len(b.shape) > 1:
+        return _product(context, name, a, b)
+    batch = "abcdefgh"[: max(len(a.shape), len(b.shape)) - 2]
+    left = "z" if len(a.shape) == 1 else f"{batch}mz"
+    right = "z" if len(b.shape) == 1 else f"{batch}zn"
+    wanted = batch + "m" * (len(a.shape) > 1) + "n" * (len(b.shape) > 1)
+    return einsum(context, name, [left, right], wanted, [a, b])
 
 
 @lowers("aten.dot.default", "aten.vdot.default", "aten.inner.default")

@@ -321,7 +321,7 @@ class _Scatter:
         for axis in self.walk:
             number = number * axis.extent + Name(axis.name)
         value = apply("where", self.hit, IndexValue("int32", number), constant(-1, "int32"))
-        return self.over("last", "max", value)
+        return self.over("latest", "max", value)
 
     def copied(self, source: Any) -> Operand:
         """The last source of each element, the old value where there is none.

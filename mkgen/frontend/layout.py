@@ -383,7 +383,8 @@ def _chunk(
     at, length = dim % len(x.shape), x.shape[dim]
     count = context.literal(1)
     whole = always(context, length % count, "==", Int(0))
-    return _pieces(context, name, x, at, length // count if whole else ceil_div(length, count))
+    size = length // count if whole else ceil_div(length, count)
+    return _pieces(context, name, x, at, _tidy(context, size, _part_name(length, "PIECE")))
 
 
 def _pieces(

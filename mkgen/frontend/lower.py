@@ -322,12 +322,13 @@ def _finish(context: Context, results: list[Operand]) -> Graph:
 def _own_tensor(
     context: Context, result: Operand, wish: str, taken: dict[str, tuple[str, str]]
 ) -> Operand:
-    """`result` when it is a tensor of its own and as it lies in memory, else a copy of it."""
+    """`result` when it is a tensor of its own, which then has the result's shape; else a copy."""
     info = context.graph.tensors[result.name]
-    if info.role == "temporary" and result.name not in taken and info.shape == result.shape:
+    if info.role == "temporary" and result.name not in taken:
+        context.graph.tensors[result.name] = replace(info, shape=result.shape)
         return result
     axes = context.axes(result.shape)
-    copy = context.emit(wish, axes, result.at(*(Name(a.name) for a in axes)))
+    copy = context.emit(f"{wish}_copy", axes, result.at(*(Name(a.name) for a in axes)))
     return replace(copy, dtype=result.dtype)
 
 

@@ -5,8 +5,8 @@ import torch
 from mkgen.task import Task, Tensor
 
 
-def index_add_duplicates(x, index, source):
-    return torch.index_add(x, 0, index, source)
+def index_add_duplicates(x, index, values):
+    return torch.index_add(x, 0, index, values)
 
 
 task = Task(
@@ -16,7 +16,7 @@ task = Task(
     inputs={
         "x": Tensor("ROWS, COLS"),
         "index": Tensor("SOURCES", dtype="int64", distribution="integers", high="ROWS"),
-        "source": Tensor("SOURCES, COLS"),
+        "values": Tensor("SOURCES, COLS"),
     },
     # more sources than rows: duplicates are certain
     bench={"ROWS": 512, "COLS": 4096, "SOURCES": 4096},

@@ -5,8 +5,8 @@ import torch
 from mkgen.task import Task, Tensor
 
 
-def index_copy(x, index, source):
-    return torch.index_copy(x, 0, index, source)
+def index_copy(x, index, values):
+    return torch.index_copy(x, 0, index, values)
 
 
 task = Task(
@@ -16,7 +16,7 @@ task = Task(
     inputs={
         "x": Tensor("ROWS, COLS"),
         "index": Tensor("SOURCES", dtype="int64", distribution="integers", high="ROWS"),
-        "source": Tensor("SOURCES, COLS"),
+        "values": Tensor("SOURCES, COLS"),
     },
     bench={"ROWS": 4096, "COLS": 1024, "SOURCES": 2048},
     check=[{"ROWS": 67, "COLS": 83, "SOURCES": 31}, {"ROWS": 5, "COLS": 307, "SOURCES": 47}],

@@ -5,8 +5,8 @@ import torch
 from mkgen.task import Task, Tensor
 
 
-def scatter_add(x, index, source):
-    return torch.scatter_add(x, 1, index, source)
+def scatter_add(x, index, values):
+    return torch.scatter_add(x, 1, index, values)
 
 
 task = Task(
@@ -16,7 +16,7 @@ task = Task(
     inputs={
         "x": Tensor("ROWS, COLS"),
         "index": Tensor("ROWS, SOURCES", dtype="int64", distribution="integers", high="COLS"),
-        "source": Tensor("ROWS, SOURCES"),
+        "values": Tensor("ROWS, SOURCES"),
     },
     bench={"ROWS": 1024, "COLS": 4096, "SOURCES": 1024},
     check=[{"ROWS": 7, "COLS": 211, "SOURCES": 131}, {"ROWS": 3, "COLS": 1031, "SOURCES": 67}],

@@ -19,7 +19,7 @@ def _matmul(context: Context, name: str, a: Operand, b: Operand) -> Operand:
         raise context.unsupported(f"{name} with a scalar")
     if len(a.shape) > 1 and len(b.shape) > 1:
         return _product(context, name, a, b)
-    batch = "abcdefgh"[: max(len(a.shape), len(b.shape)) - 2]
+    batch = "abcdefgh"[: max(len(a.shape), len(b.shape), 2) - 2]
     left = "z" if len(a.shape) == 1 else f"{batch}mz"
     right = "z" if len(b.shape) == 1 else f"{batch}zn"
     wanted = batch + "m" * (len(a.shape) > 1) + "n" * (len(b.shape) > 1)
@@ -95,12 +95,12 @@ def _einsum(
 ) -> Operand:
     """The sum of products that `equation` names, as one nest."""
     text = equation.replace(" ", "")
-    given, _, wanted = text.partition("->")
+    given, arrow, wanted = text.partition("->")
     terms = given.split(",")
     if "..." in text:
-        named = wanted if "->" in text else None
+        named = wanted if arrow else None
         terms, wanted = _ellipses(context, terms, named, tensors)
-    elif "->" not in text:
+    elif not arrow:
         every = "".join(terms)
         wanted = "".join(sorted(c for c in set(every) if every.count(c) == 1))
     return einsum(context, name, terms, wanted, tensors)

@@ -75,7 +75,7 @@ def _pinned(graph: Graph) -> set[str]:
             pinned |= _computed(nest, made)
         for value in walk_value(nest.store.value):
             if isinstance(value, Load):
-                if value.guard:
+                if value.guard and not _is_plain_layout(made.get(value.tensor)):
                     pinned.add(value.tensor)
                 if any(isinstance(i, Indirect) for i in value.index):
                     pinned.add(value.tensor)
@@ -100,6 +100,14 @@ def _is_layout(nest: Nest) -> bool:
     return isinstance(nest.store.value, Load) and not nest.store.value.guard
 
 
+def _is_plain_layout(nest: Nest | None) -> bool:
+    """Whether a guarded load of what `nest` makes is a guarded load of what it is made of."""
+    if nest is None or nest.store.combine is not None or not _is_layout(nest):
+        return False
+    assert isinstance(nest.store.value, Load)
+    return not any(isinstance(i, Indirect) for i in nest.store.value.index)
+
+
 def _expand(value: Value, known: Mapping[str, Nest]) -> Value:
     def change(node: Value) -> Value | None:
         if isinstance(node, Load) and node.tensor in known:
@@ -110,7 +118,10 @@ def _expand(value: Value, known: Mapping[str, Nest]) -> Value:
                 for part, index in zip(nest.store.index, seen, strict=True)
                 if isinstance(part, Name)
             }
-            return substitute_value(nest.store.value, replacements)
+            made = substitute_value(nest.store.value, replacements)
+            if node.guard and isinstance(made, Load):
+                made = replace(made, guard=(*node.guard, *made.guard), other=node.other)
+            return made
         return None
 
     return map_value(value, change)
@@ -273,8 +284,8 @@ def _keep_results(kernel: Kernel, consumed: set[str]) -> Kernel:
         if reduction.result not in consumed:
             continue
         axes = kernel.rows if kernel.kind == "rowwise" else kernel.space
-        # the kernel's own dimensions: an output may be seen with others
-        shape, index = tuple(a.extent for a in axes), tuple(Name(a.name) for a in axes)
+        index = tuple(Name(a.name) for a in axes)
+        shape = tuple(a.extent for a in axes)  # the tensor's own, but for a view that is returned
         load = Load(reduction.dtype, reduction.result, shape, index)
         store = Store(reduction.result, shape, index, load)
         if kernel.kind == "rowwise":

@@ -77,13 +77,13 @@ def _execute(
         shape = graph.shape(nest.store.tensor, values)
         info = graph.tensors[nest.store.tensor]
         dtype = np.dtype(np.float64) if wide and "float" in info.dtype else _numpy(info.dtype)
+        stored = tuple(evaluate(d, values) for d in nest.store.shape)  # the tensor may be a view
         # np.ascontiguousarray would make a vector of a scalar
-        stored = tuple(evaluate(d, values) for d in nest.store.shape)
         value = np.array(np.broadcast_to(result.value, stored), dtype=dtype, order="C")
+        value = value.reshape(shape)
         error = None
         if result.error is not None:
             error = np.array(np.broadcast_to(result.error, stored), order="C").reshape(shape)
-        value = value.reshape(shape)
         tensors[nest.store.tensor] = Numbers(value, error)
     return {name: tensors[name] for name in (*graph.outputs, *graph.written_state())}
 

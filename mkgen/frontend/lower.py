@@ -42,9 +42,9 @@ def lower_task(task: Task) -> Graph:
     that one text serves all. Raises UnsupportedError naming op, file and line; UserError when the
     reference raises.
     """
-    from mkgen.frontend import contraction, index, pointwise, reduction, window
+    from mkgen.frontend import contraction, index, pointwise, recurrence, reduction, window
 
-    assert all((contraction, index, pointwise, reduction, window))  # importing them fills TABLE
+    assert all((contraction, index, pointwise, recurrence, reduction, window))  # importing them fills TABLE
     sizes = dict((task.check or (task.bench,))[0])
     program = _trace(task, sizes)
     graph = Graph(task.name, {}, [], (), {})
@@ -196,25 +196,32 @@ def rename_tensors(graph: Graph, renamed: dict[str, str]) -> Graph:
     """`graph` with tensors renamed; the renamed ones are its outputs."""
     from dataclasses import replace
 
-    from mkgen.ir.nest import Load, Value, map_value
+    from mkgen.ir.nest import Load, Loop, Nest, Value, map_value
 
     def change(value: Value) -> Value | None:
         if isinstance(value, Load) and value.tensor in renamed:
             return replace(value, tensor=renamed[value.tensor])
         return None
 
+    def new(name: str) -> str:
+        return renamed.get(name, name)
+
+    def change_nest(nest: Nest) -> Nest:
+        store = nest.store
+        value = map_value(store.value, change)
+        return replace(nest, store=replace(store, tensor=new(store.tensor), value=value))
+
+    def change_loop(loop: Loop) -> Loop:
+        return replace(
+            loop,
+            body=tuple(change_nest(n) for n in loop.body),
+            carried=tuple((new(a), new(b)) for a, b in loop.carried),
+            collected=tuple((new(a), new(b)) for a, b in loop.collected),
+        )
+
     tensors = {}
     for name, info in graph.tensors.items():
-        new = renamed.get(name, name)
         role = "output" if name in renamed else info.role
-        tensors[new] = replace(info, name=new, role=role)
-    nests = []
-    for nest in graph.nests:
-        store = nest.store
-        store = replace(
-            store,
-            tensor=renamed.get(store.tensor, store.tensor),
-            value=map_value(store.value, change),
-        )
-        nests.append(replace(nest, store=store))
+        tensors[new(name)] = replace(info, name=new(name), role=role)
+    nests = [change_loop(n) if isinstance(n, Loop) else change_nest(n) for n in graph.nests]
     return Graph(graph.name, tensors, nests, tuple(renamed.values()), graph.derived)

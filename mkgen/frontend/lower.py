@@ -6,12 +6,24 @@ import operator
 import re
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from mkgen.errors import UnsupportedError, UserError
 from mkgen.expression import Expression, Int, Name, parse
 from mkgen.frontend.context import Context, Operand
-from mkgen.ir.nest import Graph, TensorInfo
+from mkgen.ir.nest import (
+    WIDENED,
+    Graph,
+    Indirect,
+    Load,
+    Loop,
+    Nest,
+    Store,
+    TensorInfo,
+    Value,
+    map_value,
+)
 from mkgen.task import Task
 
 Lowering = Callable[..., Operand | tuple[Operand, ...]]
@@ -44,7 +56,9 @@ def lower_task(task: Task) -> Graph:
     """
     from mkgen.frontend import contraction, index, pointwise, recurrence, reduction, window
 
-    assert all((contraction, index, pointwise, recurrence, reduction, window))  # importing them fills TABLE
+    assert all(
+        (contraction, index, pointwise, recurrence, reduction, window)
+    )  # importing them fills TABLE
     sizes = dict((task.check or (task.bench,))[0])
     program = _trace(task, sizes)
     graph = Graph(task.name, {}, [], (), {})
@@ -175,53 +189,95 @@ def _lower_node(context: Context, node: Any, operands: dict[str, Any]) -> Any:
 
     args = torch.fx.node.map_arg(list(node.args), value)
     kwargs = torch.fx.node.map_arg(dict(node.kwargs), value)
-    return lowering(context, node.name, *args, **kwargs)
+    return _as_traced(lowering(context, node.name, *args, **kwargs), node.meta.get("val"))
+
+
+def _as_traced(result: Any, traced: Any) -> Any:
+    """`result` with the dtype PyTorch gives it: what is computed in float32 may be float16 there.
+
+    A Python number among the operands, for one, never widens a tensor.
+    """
+    if isinstance(result, tuple | list):
+        values = traced if isinstance(traced, tuple | list) else [None] * len(result)
+        return tuple(_as_traced(r, v) for r, v in zip(result, values, strict=True))
+    dtype = str(getattr(traced, "dtype", "")).removeprefix("torch.")
+    if not isinstance(result, Operand) or dtype == result.dtype or dtype not in WIDENED:
+        return result
+    return replace(result, dtype=dtype, stored=result.stored or result.dtype)
 
 
 def _finish(context: Context, results: list[Operand]) -> Graph:
-    """Names the outputs y (or y1, y2) unless the user's names are in the way."""
+    """Names the outputs y (or y1, y2) unless the user's names are in the way; state comes last."""
     graph = context.graph
     wanted = ["y"] if len(results) == 1 else [f"y{i}" for i in range(1, len(results) + 1)]
-    renamed: dict[str, str] = {}
+    renamed: dict[str, tuple[str, str]] = {}
     for result, wish in zip(results, wanted, strict=True):
-        if graph.tensors[result.name].role != "temporary" or result.name in renamed:
-            raise context.unsupported(
-                f"output {wish} is an input or another output; return a computed tensor"
-            )
-        renamed[result.name] = context.fresh(wish if wish not in context.taken else "out")
-    return rename_tensors(graph, renamed)
+        result = _own_tensor(context, result, wish, renamed)
+        name = context.fresh(wish if wish not in context.taken else "out")
+        renamed[result.name] = (name, result.dtype)
+    finished = rename_tensors(graph, renamed)
+    for operand, axes, value in context.updates:
+        index = tuple(Name(a.name) for a in axes)
+        value = _renamed(value, renamed, finished.tensors)
+        store = Store(operand.name, operand.shape, index, value)
+        finished.nests.append(Nest(f"{operand.name}_update", axes, store, "update"))
+    return finished
 
 
-def rename_tensors(graph: Graph, renamed: dict[str, str]) -> Graph:
-    """`graph` with tensors renamed; the renamed ones are its outputs."""
-    from dataclasses import replace
+def _own_tensor(
+    context: Context, result: Operand, wish: str, taken: dict[str, tuple[str, str]]
+) -> Operand:
+    """`result` when it is a tensor of its own and as it lies in memory, else a copy of it."""
+    info = context.graph.tensors[result.name]
+    if info.role == "temporary" and result.name not in taken and info.shape == result.shape:
+        return result
+    axes = context.axes(result.shape)
+    copy = context.emit(wish, axes, result.at(*(Name(a.name) for a in axes)))
+    return replace(copy, dtype=result.dtype)
 
-    from mkgen.ir.nest import Load, Loop, Nest, Value, map_value
 
-    def change(value: Value) -> Value | None:
-        if isinstance(value, Load) and value.tensor in renamed:
-            return replace(value, tensor=renamed[value.tensor])
-        return None
+def rename_tensors(graph: Graph, renamed: dict[str, tuple[str, str]]) -> Graph:
+    """`graph` with tensors renamed: old name -> new name and dtype; they are its outputs."""
+    tensors = {}
+    for name, info in graph.tensors.items():
+        new, dtype = renamed.get(name, (name, info.dtype))
+        role = "output" if name in renamed else info.role
+        tensors[new] = replace(info, name=new, role=role, dtype=dtype)
 
-    def new(name: str) -> str:
-        return renamed.get(name, name)
+    def new_name(name: str) -> str:
+        return renamed[name][0] if name in renamed else name
 
-    def change_nest(nest: Nest) -> Nest:
-        store = nest.store
-        value = map_value(store.value, change)
-        return replace(nest, store=replace(store, tensor=new(store.tensor), value=value))
+    def change(nest: Nest) -> Nest:
+        value = _renamed(nest.store.value, renamed, tensors)
+        store = replace(nest.store, tensor=new_name(nest.store.tensor), value=value)
+        return replace(nest, store=store)
 
     def change_loop(loop: Loop) -> Loop:
         return replace(
             loop,
-            body=tuple(change_nest(n) for n in loop.body),
-            carried=tuple((new(a), new(b)) for a, b in loop.carried),
-            collected=tuple((new(a), new(b)) for a, b in loop.collected),
+            body=tuple(change(n) for n in loop.body),
+            carried=tuple((new_name(a), new_name(b)) for a, b in loop.carried),
+            collected=tuple((new_name(a), new_name(b)) for a, b in loop.collected),
         )
 
-    tensors = {}
-    for name, info in graph.tensors.items():
-        role = "output" if name in renamed else info.role
-        tensors[new(name)] = replace(info, name=new(name), role=role)
-    nests = [change_loop(n) if isinstance(n, Loop) else change_nest(n) for n in graph.nests]
-    return Graph(graph.name, tensors, nests, tuple(renamed.values()), graph.derived)
+    nests = [change_loop(n) if isinstance(n, Loop) else change(n) for n in graph.nests]
+    outputs = tuple(name for name, _ in renamed.values())
+    return Graph(graph.name, tensors, nests, outputs, graph.derived)
+
+
+def _renamed(
+    value: Value, renamed: dict[str, tuple[str, str]], tensors: dict[str, TensorInfo]
+) -> Value:
+    def change(node: Value) -> Value | None:
+        if not isinstance(node, Load) or node.tensor not in renamed:
+            return None
+        name = renamed[node.tensor][0]
+        memory = tensors[name].dtype
+        index = tuple(
+            Indirect(_renamed(i.value, renamed, tensors)) if isinstance(i, Indirect) else i
+            for i in node.index
+        )
+        stored = memory if memory in WIDENED else ""
+        return replace(node, tensor=name, index=index, stored=stored)
+
+    return map_value(value, change)

@@ -13,7 +13,18 @@ from typing import Any
 from mkgen.expression import Expression, Int, Name
 from mkgen.frontend.context import Context, Operand, apply, constant
 from mkgen.frontend.lower import lowers
-from mkgen.ir.nest import Apply, Axis, Bound, IndexValue, Load, Loop, Nest, Store, TensorInfo, Value, map_value
+from mkgen.ir.nest import (
+    Apply,
+    Axis,
+    Bound,
+    IndexValue,
+    Load,
+    Loop,
+    Nest,
+    TensorInfo,
+    Value,
+    map_value,
+)
 
 #: A part of a round: from the gates of the input, those of the hidden state (each by its number)
 #: and the state before, the value of every state after it, the hidden one last.
@@ -196,9 +207,7 @@ class _Recurrence:
     def _suffix(self, layer: int, direction: int) -> str:
         return (f"_l{layer}" if self.layers > 1 else "") + ("_reverse" if direction else "")
 
-    def _direction(
-        self, source: Operand, batch_first: bool, layer: int, direction: int
-    ) -> Operand:
+    def _direction(self, source: Operand, batch_first: bool, layer: int, direction: int) -> Operand:
         """One direction of a layer: the hidden state of every time step, time first."""
         context, cell, suffix = self.context, self.cell, self._suffix(layer, direction)
         number = layer * self.directions + direction

@@ -82,7 +82,8 @@ class Generator:
     @cached_property
     def kernels(self) -> tuple[Kernel, ...]:
         """The task's kernels as this dialect fuses them."""
-        return fuse(self.graph, self.backend.printer(self.target.arch).tiles_last_axis)
+        printer = self.backend.printer(self.target.arch)
+        return fuse(self.graph, printer.tiles_last_axis, printer.stacks)
 
     @cached_property
     def profile(self) -> HardwareProfile:
@@ -122,13 +123,13 @@ class Generator:
         facts["vmem_bytes"] = limit(profile, "scoped_vmem_bytes", 16 << 20)
         reads = [a.name for a in view.arguments if not a.output]
         writes = [a.name for a in view.arguments if a.output]
-        facts["input_bytes"] = sum(self._bytes(name) for name in reads)
-        facts["output_bytes"] = sum(self._bytes(name) for name in writes)
+        facts["input_bytes"] = sum(self._bytes(name, view.graph) for name in reads)
+        facts["output_bytes"] = sum(self._bytes(name, view.graph) for name in writes)
         return facts
 
-    def _bytes(self, tensor: str) -> int:
-        info = self.graph.tensors[tensor]
-        return math.prod(self.graph.shape(tensor, self.sizes)) * _ITEM_BYTES[info.dtype]
+    def _bytes(self, tensor: str, graph: Graph) -> int:
+        info = graph.tensors[tensor]
+        return math.prod(graph.shape(tensor, self.sizes)) * _ITEM_BYTES[info.dtype]
 
     def templates(self, kernel: Kernel) -> tuple[Template, ...]:
         """Templates that can render `kernel`. UnsupportedError when there are none."""

@@ -51,8 +51,8 @@ def estimate(
     total = 0.0
     worst, worst_reason, worst_bound = -1.0, "", "memory"
     request = candidate.request
-    for kernel, template, launch in zip(
-        request.kernels, request.templates, program.launches, strict=True
+    for kernel, template, launch, rounds in zip(
+        request.kernels, request.templates, program.launches, program.rounds, strict=True
     ):
         prefix = parameter_prefix(request.kernels, kernel)
         own = {
@@ -70,6 +70,7 @@ def estimate(
         compute = operations / (device.peak * rate * min(1.0, busy * 2))
         spill = 1.0 + 0.05 * ((resources.spilled_registers or 0) if resources else 0)
         seconds = max(memory, compute) / full * spill + blocks * _BLOCK_SECONDS / device.units
+        seconds *= rounds
         bound = "memory" if memory >= compute else "compute"
         if seconds > worst:
             worst, worst_bound = seconds, bound
@@ -77,7 +78,7 @@ def estimate(
                 f"{moved / 1e6:.0f} MB at {device.bandwidth / 1e12:.2f} TB/s, "
                 f"{operations / 1e9:.1f} Gop at {rate:.0%} of {device.peak / 1e12:.0f} Top/s, {why}"
             )
-        total += seconds + _LAUNCH_SECONDS
+        total += seconds + _LAUNCH_SECONDS * rounds
     return Estimate(total, worst_bound, f"{worst_bound}-bound: {worst_reason}")
 
 

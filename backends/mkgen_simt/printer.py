@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mkgen.codegen.printer import COMPARE, SELECT, UNARY, Scope, Text, number
-from mkgen.codegen.render import SHORT, DialectPrinter, LaunchPlan
+from mkgen.codegen.render import SHORT, DialectPrinter, LaunchPlan, LoopPlan
 from mkgen.codegen.view import Argument, View
 from mkgen.errors import UnsupportedError
 from mkgen.expression import Expression, Int, Name, evaluate, to_c
@@ -284,7 +284,8 @@ class CPrinter(DialectPrinter):
             for read, written in loop.swaps
         )
         note = "// What this round wrote is what the next one reads.\n"
-        inner = textwrap.indent(body.rstrip("\n") + "\n" + textwrap.indent(note + swaps, "  "), "  ")
+        body += textwrap.indent(note + swaps, "  ")
+        inner = textwrap.indent(body, "  ")
         return f"  for ({back if loop.reverse else ahead}) {{\n{inner}  }}\n"
 
     @staticmethod

@@ -246,7 +246,6 @@ class _Recurrence:
         self, source: Operand, batch_first: bool, weights: Weights, suffix: str
     ) -> Operand:
         """What the inputs of all time steps add to the gates, and every bias that may go there."""
-        context = self.context
         time = self._axis("t", self.time)
         batch = self._axis("b", self.batch, (time,))
         gate = self._axis("gate", self.gates)
@@ -263,14 +262,14 @@ class _Recurrence:
         self, wish: str, axes: tuple[Axis, ...], value: Apply, biases: Sequence[Operand | None]
     ) -> Operand:
         """A product and what is added to each of its columns."""
+        product = self.context.emit(wish, axes, value, "sum", tag="matmul")
         given = [b for b in biases if b is not None]
         if not given:
-            return self.context.emit(wish, axes, value, "sum", tag="matmul")
-        product = self.context.emit(f"{wish}_product", axes, value, "sum", tag="matmul")
+            return product
         total: Value = product.at(*(Name(a.name) for a in axes[:-1]))
         for bias in given:
             total = apply("add", total, bias.at(Name(axes[-2].name)))
-        return self.context.emit(wish, axes[:-1], total)
+        return self.context.emit(f"{wish}_biased", axes[:-1], total)
 
     def _initial(self, state: str, number: int, suffix: str) -> Operand:
         """The state before the first round, in a buffer the loop may write."""

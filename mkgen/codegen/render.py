@@ -173,6 +173,10 @@ class DialectPrinter(Printer):
         """The program's steps: launches and loops, and what the launcher does between them."""
         return steps
 
+    def configuration_offsets(self, loop: LoopPlan | None, launch: LaunchPlan) -> tuple[str, ...]:
+        """Arguments behind which the kernel takes the element at which they begin."""
+        return ()
+
     def helpers(self, body: str) -> str:
         """Small functions that printed expressions call."""
         return ""
@@ -314,6 +318,7 @@ def _body(
         "kernel": view.kernel,
         "entry": entry_name(request, view.kernel),
         "choice": own,
+        "prefix": prefix,
         "bits": request.index_bits,
         "arch": request.target.arch,
         **{k: f"{prefix}{k}" for k, v in own.items()},
@@ -449,7 +454,7 @@ def _steps(
     """Launches in order, those of a loop inside a Repeat."""
     made: list[Step] = []
     for loop, launches in plan.parts():
-        inner = tuple(_step(p, source, printer, values) for p in launches)
+        inner = tuple(_step(loop, p, source, printer, values) for p in launches)
         if loop is None:
             made += inner
             continue
@@ -467,7 +472,11 @@ def _steps(
 
 
 def _step(
-    plan: LaunchPlan, source: str, printer: DialectPrinter, values: Mapping[str, int]
+    loop: LoopPlan | None,
+    plan: LaunchPlan,
+    source: str,
+    printer: DialectPrinter,
+    values: Mapping[str, int],
 ) -> Launch:
     return Launch(
         source=source,
@@ -476,6 +485,7 @@ def _step(
         reads=tuple(a for a in plan.arguments if a not in plan.writes),
         writes=plan.writes,
         configuration=printer.configuration(plan, values),
+        offsets=printer.configuration_offsets(loop, plan),
     )
 
 

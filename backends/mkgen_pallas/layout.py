@@ -14,6 +14,8 @@ from mkgen.errors import UnsupportedError
 from mkgen.expression import Expression, Int, Name, product, to_python
 from mkgen.ir.affine import affine
 from mkgen.ir.nest import Axis, Indirect, Load, index_names, loads, walk_value
+from mkgen_pallas.blocks import BlockPlanner, Call
+from mkgen_pallas.pieces import pieces
 
 if TYPE_CHECKING:
     from mkgen_pallas.printer import PallasPrinter
@@ -103,6 +105,19 @@ class Layout:
         shape = {"full": (row, col), "col": ("1", col), "row": (row, "1")}[kind]
         own = tuple(to_python(d) for d in self.view.graph.tensors[name].shape)
         return name if own == shape else f"{name}.reshape({', '.join(shape)})"
+
+    def calls(self, entry: str, tile: str) -> list[Call]:
+        """The kernel as calls over blocks, whatever it reads; the last is called `entry`."""
+        made = pieces(self.view.kernel, self.view.graph)
+        shapes = {n: t.shape for n, t in self.view.graph.tensors.items()}
+        planned = []
+        for piece in made:
+            name = entry if piece is made[-1] else f"{piece.result}_kernel"
+            name = f"{piece.result}_part_kernel" if piece is not made[-1] and name == entry else name
+            planner = BlockPlanner(piece, self.view.graph, self.printer, tile, shapes)
+            planned.append(planner.plan(name))
+            shapes[piece.result] = piece.shape
+        return planned
 
     def shape(self, name: str) -> str:
         """`(ROWS, COLS)`: the buffer's dimensions as the arguments of `reshape`."""

@@ -32,7 +32,8 @@ from mkgen_pallas.pieces import Piece, plainly, positions
 if TYPE_CHECKING:
     from mkgen_pallas.printer import PallasPrinter
 
-#: What a load under a failed guard, or beyond the end of a sum, must not disturb.
+#: Tiles of a block that has lanes only, so that it is not too small to be worth a step.
+ALONE = 32
 _FLOATS = ("float16", "bfloat16")
 _WIDENED = ("int64", "int16", "int8", "uint8")
 
@@ -121,6 +122,9 @@ class Call:
     variables: list[str] = field(default_factory=list)
     """Grid axes that the body names."""
     helpers: list[str] = field(default_factory=list)
+    """Functions of the file that the body calls: pick, running."""
+    maps: list[str] = field(default_factory=list)
+    """Index maps that are too long to stand in their block's line."""
 
 
 class BlockPlanner:
@@ -139,10 +143,13 @@ class BlockPlanner:
         self.loads = loads(piece.value)
         self.taken = {a.name for a in piece.axes} | {x.tensor for x in self.loads}
         self.taken |= {piece.result, "inside", "lane", "pl", "jnp", "jax", "pltpu"}
+        self.alone = False
         self.taken |= {"pick", "running", "product", "terms"}
         self.feeds: list[Feed] = []
         self.lines: list[str] = []
         self.offsets: dict[str, str] = {}
+        self.maps: dict[str, str] = {}
+        self.known_feeds: dict[tuple[str, tuple[str, ...], tuple[str, ...]], str] = {}
 
     # -- which axes lie in blocks --------------------------------------------------------------
 
@@ -198,8 +205,8 @@ class BlockPlanner:
             return Tile(scan, wide)
         if wide is None:
             wide = reduced.pop(0) if reduced else None
-        high = (reduced or parallel or [None])[0]
-        return Tile(high, wide)
+        rest = reduced or parallel
+        return Tile(rest[0] if rest else None, wide)
 
     def product_tile(self) -> tuple[Value, Value, Group, Group, Group] | None:
         """Left and right factor with the groups of rows, depth and columns of a matrix product."""
@@ -216,12 +223,13 @@ class BlockPlanner:
         left, right = value.children()
         found: dict[str, Group] = {}
         for group in self.groups():
-            sides = tuple(bool(value_names(side) & group.names) for side in (left, right))
+            on_left = bool(value_names(left) & group.names)
+            on_right = bool(value_names(right) & group.names)
             want = {
-                ("reduce", (True, True)): "depth",
-                ("parallel", (True, False)): "rows",
-                ("parallel", (False, True)): "cols",
-            }.get((group.kind, sides))
+                ("reduce", True, True): "depth",
+                ("parallel", True, False): "rows",
+                ("parallel", False, True): "cols",
+            }.get((group.kind, on_left, on_right))
             if want and (want not in found or len(group.axes) > len(found[want].axes)):
                 found[want] = group
         if len(found) < 3:
@@ -239,6 +247,7 @@ class BlockPlanner:
         else:
             left, right, rows, depth, cols = factors
             tile, blocked = Tile(rows, cols), (rows, depth, cols)
+        self.alone = len(blocked) == 1 and blocked[0] is tile.wide
         self.grid = self._grid(blocked)
         self.known = {name for name, _ in self.grid}
         self.taken |= self.known
@@ -256,6 +265,7 @@ class BlockPlanner:
         if self.piece.combine:
             self._accumulate(call, tile, factors is not None)
         code = "\n".join((*call.lines, call.value, call.store, call.closed, call.first, call.last))
+        call.maps = list(self.maps.values())
         call.variables = [n for n, _ in self.grid if _mentions(code, n)]
         call.helpers = [h for h in ("pick", "running") if _mentions(code, h)]
         return call
@@ -291,8 +301,11 @@ class BlockPlanner:
         return made or [("only", "1")]
 
     def _size(self, group: Group | None) -> str:
-        """Points of a block along one dimension: all of a short one."""
-        return "1" if group is None else f"min({self.code(group.extent)}, {self.tile})"
+        """Points of a block along one dimension: all of a short one; many where it is alone."""
+        if group is None:
+            return "1"
+        tile = f"{ALONE} * {self.tile}" if self.alone else self.tile
+        return f"min({self.code(group.extent)}, {tile})"
 
     def code(self, expression: Expression) -> str:
         """An index expression over grid variables as traced Python."""
@@ -390,9 +403,12 @@ class BlockPlanner:
         order = [*lead, *last[0], *last[1]]
         shape = [self.code(load.shape[i]) for i in lead]
         shape += [self.code(high.extent) if high else "1", self.code(wide.extent) if wide else "1"]
-        array = self._viewed(load)
+        permuted = order != sorted(order)
+        array = self._viewed(load, not permuted)
         seen = [self.code(d) for d in load.shape]
-        if order != sorted(order):
+        if not permuted:
+            seen = [self.code(d) for d in self.shapes[load.tensor]]
+        if permuted:
             array = f"{array}.transpose({', '.join(map(str, order))})"
             seen = [seen[i] for i in order]
         if seen != shape:
@@ -404,39 +420,46 @@ class BlockPlanner:
     def _scalar_feed(self, load: Load, index: list[str]) -> str:
         """One element: a row of 128 that holds it, and its place there."""
         if all(d == Int(1) for d in load.shape):
-            return self._feed(load, f"{self._viewed(load)}.reshape(1, 1)", ["1", "1"], ["0", "0"])
+            one = f"{self._viewed(load, True)}.reshape(1, 1)"
+            return self._feed(load, one, ["1", "1"], ["0", "0"])
         offset = index[0]
         for size, part in zip(load.shape[1:], index[1:], strict=True):
-            offset = f"({offset}) * {self.code(size)} + {part}"
-        offset = offset if offset.isidentifier() or offset.isdigit() else f"({offset})"
+            offset = f"{_tight(offset)} * {_tight(self.code(size))} + {part}"
+        offset = _tight(offset)
         count = self.code(product(list(load.shape)))
-        tight = count if count.isidentifier() else f"({count})"
-        array = self._viewed(load)
-        if len(load.shape) > 1:
+        tight = _tight(count)
+        array = self._viewed(load, True)
+        if len(self.shapes[load.tensor]) != 1:
             array = f"{array}.reshape({count})"
         array = f"jnp.pad({array}, (0, -{tight} % 128)).reshape(-1, 1, 128)"
         read = self._feed(load, array, ["None", "1", "128"], [f"{offset} // 128", "0", "0"])
         return f"pick({read}, {offset} % 128)"
 
     def _feed(self, load: Load, array: str, block: list[str], at: list[str]) -> str:
-        for feed in self.feeds:
-            if feed.array == array and feed.spec == self._spec(block, at):
-                return f"{feed.name}[...]"
+        key = (array, tuple(block), tuple(at))
+        if key in self.known_feeds:
+            return f"{self.known_feeds[key]}[...]"
         name = load.tensor
         if name == self.piece.result or any(f.name == name for f in self.feeds):
             name = self._fresh(load.tensor)
-        self.feeds.append(Feed(name, array, self._spec(block, at)))
+        self.known_feeds[key] = name
+        self.feeds.append(Feed(name, array, self._spec(block, at, name)))
         return f"{name}[...]"
 
-    def _spec(self, block: list[str], at: list[str]) -> str:
+    def _spec(self, block: list[str], at: list[str], owner: str) -> str:
+        """The block, with an index map of its own where that is long."""
         variables = ", ".join(name for name, _ in self.grid)
-        return f"pl.BlockSpec(({', '.join(block)}), lambda {variables}: ({', '.join(at)}))"
+        place = f"lambda {variables}: ({', '.join(at)})"
+        if len(place) > 48:
+            place = f"{owner}_block"
+            self.maps[place] = f"def {place}({variables}):\n    return ({', '.join(at)})\n"
+        return f"pl.BlockSpec(({', '.join(block)}), {place})"
 
-    def _viewed(self, load: Load) -> str:
-        """The array with the shape that the load sees, in a dtype that every TPU loads."""
+    def _viewed(self, load: Load, reshaped: bool) -> str:
+        """The array in a dtype that every TPU loads; with the load's shape, or `reshaped` later."""
         stored = self._stored(load)
         array = load.tensor
-        if tuple(self.shapes[load.tensor]) != load.shape and len(load.shape) > 0:
+        if not reshaped and tuple(self.shapes[load.tensor]) != load.shape:
             array = f"{array}.reshape({', '.join(self.code(d) for d in load.shape)})"
         held = self._held(stored)
         if stored != held and stored != "int64":
@@ -465,7 +488,7 @@ class BlockPlanner:
         for value, tile in ((left, Tile(rows, depth)), (right, Tile(depth, cols))):
             code = self._value(value, tile)
             dimension = 1 if tile.wide is depth else 0
-            name = self._fresh(f"{depth.axes[0].name}_at")
+            name = self._fresh(f"{depth.axes[0].name}_{('down', 'across')[dimension]}")
             self._position(depth, dimension, name)
             codes.append(f"jnp.where({name} < {self.code(depth.extent)}, {code}, 0.0)")
         return ",\n".join(codes)
@@ -488,8 +511,10 @@ class BlockPlanner:
         block = ["None"] * len(lead) + [self._size(high), self._size(wide)]
         at = [a.name for a in lead] + [g.step if g else "0" for g in (high, wide)]
         call.out_shape = f"({', '.join(shape)})"
-        call.out_spec = self._spec(block, at)
-        call.store = f"jnp.broadcast_to({{}}, {piece.result}.shape)"
+        call.out_spec = self._spec(block, at, piece.result)
+        call.store = "{}"
+        if call.form == "each" and not self._fills(high, wide):
+            call.store = f"jnp.broadcast_to({{}}, {piece.result}.shape)"
         split = [*lead, *(high.axes if high else ()), *(wide.axes if wide else ())]
         names_now = [a.name for a in split]
         order = [names_now.index(n) for n in piece.out]
@@ -504,18 +529,29 @@ class BlockPlanner:
             seen = shape
         call.finish = finish + self._last_view(seen)
 
+    def _fills(self, *groups: Group | None) -> bool:
+        """Whether the value has every blocked dimension of its own, so that it fills a block."""
+        used = frozenset().union(
+            *(names(e) for e in positions(self.piece.value) if not isinstance(e, Indirect)),
+            frozenset(),
+        )
+        return all(
+            g is None or g.names & used or any(moves(load, g) for load in self.loads)
+            for g in groups
+        )
+
     def _scalar_output(self, call: Call, lead: list[Axis]) -> None:
         """One element a step: a row of 128 stays in VMEM until all of it is there."""
         count = self.code(product([a.extent for a in lead]))
-        tight = count if count.isidentifier() else f"({count})"
+        tight = _tight(count)
         offset = Name(lead[0].name)
         flat: Expression = offset
         for axis in lead[1:]:
             flat = flat * axis.extent + Name(axis.name)
-        code = self.code(flat)
-        code = code if code.isidentifier() else f"({code})"
+        code = _tight(self.code(flat))
         call.out_shape = f"(-(-{tight} // 128), 1, 128)"
-        call.out_spec = self._spec(["None", "1", "128"], [f"{code} // 128", "0", "0"])
+        place = [f"{code} // 128", "0", "0"]
+        call.out_spec = self._spec(["None", "1", "128"], place, self.piece.result)
         self.lines.insert(0, f"lane = {code} % 128")
         lanes = "jax.lax.broadcasted_iota(jnp.int32, (1, 128), 1)"
         call.store = f"jnp.where({lanes} == lane, {{}}, {self.piece.result}[...])"
@@ -530,7 +566,9 @@ class BlockPlanner:
 
     def _last_view(self, seen: list[str]) -> str:
         wanted = [self.code(d) for d in self.piece.shape]
-        text = "" if seen == wanted else f".reshape(({', '.join(wanted)}{',' * (len(wanted) == 1)}))"
+        text = (
+            "" if seen == wanted else f".reshape(({', '.join(wanted)}{',' * (len(wanted) == 1)}))"
+        )
         if self._held(self.piece.dtype) != self.piece.dtype and self.piece.dtype != "int64":
             text += f".astype(jnp.{self.printer.dtype(self.piece.dtype)})"
         return text
@@ -542,8 +580,8 @@ class BlockPlanner:
         reduced = {a.name for a in piece.of_kind("reduce" if call.form != "scan" else "scan")}
         reduced |= {g.step for g in self.groups() if g.kind in ("reduce", "scan")}
         own = [(n, e) for n, e in self.grid if n in reduced]
-        call.first = " & ".join(f"({n} == 0)" for n, _ in own) or "only == 0"
-        call.last = " & ".join(f"({n} == {e} - 1)" for n, e in own) or "only == 0"
+        call.first = _both([f"{n} == 0" for n, _ in own])
+        call.last = _both([f"{n} == {_less_one(e)}" for n, e in own])
         call.start = start
         call.accumulator = self._fresh({"max": "best", "min": "best"}.get(combine, "total"))
         if call.form == "scan":
@@ -562,13 +600,13 @@ class BlockPlanner:
                 continue
             name = group.axes[0].name
             if len(group.axes) > 1 or not any(x.startswith(f"{name} = ") for x in call.lines):
-                name = self._fresh(f"{name}_at")
+                name = self._fresh(f"{name}_{('down', 'across')[dimension]}")
                 self._position(group, dimension, name)
-            checks.append(f"({name} < {self.code(group.extent)})")
+            checks.append(f"{name} < {self.code(group.extent)}")
             closing.append(dimension)
         value = call.value
         if checks:
-            value = f"jnp.where({' & '.join(checks)}, {value}, {start})"
+            value = f"jnp.where({_both(checks)}, {value}, {start})"
         held = f"{call.accumulator}[...]"
         call.combined = self.printer.combine(combine, dtype, held, value)
         call.closed = held
@@ -596,6 +634,33 @@ class BlockPlanner:
 def moves(load: Load, group: Group) -> bool:
     """Whether `load` walks the group's axes."""
     return any(index_names(i) & group.names for i in load.index)
+
+
+def _both(checks: list[str]) -> str:
+    """Conditions joined; `only == 0`, always true, for none."""
+    if len(checks) < 2:
+        return checks[0] if checks else "only == 0"
+    return " & ".join(f"({c})" for c in checks)
+
+
+def _tight(code: str) -> str:
+    """Code that any operator may follow."""
+    return code if code.replace("_", "").isalnum() or _is_call(code) else f"({code})"
+
+
+def _is_call(code: str) -> bool:
+    """Whether `code` is one call and nothing after it."""
+    head, bracket, rest = code.partition("(")
+    depth = 1
+    for at, letter in enumerate(rest):
+        depth += (letter == "(") - (letter == ")")
+        if not depth:
+            return bool(head.replace(".", "").replace("_", "").isalnum() and at == len(rest) - 1)
+    return False
+
+
+def _less_one(extent: str) -> str:
+    return str(int(extent) - 1) if extent.isdigit() else f"{extent} - 1"
 
 
 def _mentions(code: str, name: str) -> bool:

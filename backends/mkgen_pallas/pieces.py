@@ -51,7 +51,7 @@ class Piece:
 
 
 def pieces(kernel: Kernel, graph: Graph) -> list[Piece]:
-    """The calls that compute `kernel`, in order. UnsupportedError for a store at computed places."""
+    """The calls that compute `kernel`, in order. UnsupportedError for stores at computed places."""
     maker = _Maker(kernel, graph)
     for reduction in kernel.reductions:
         maker.add_reduction(reduction.result, reduction.value, reduction.combine)
@@ -75,6 +75,8 @@ class _Maker:
         kernel = self.kernel
         rowwise = kernel.kind == "rowwise"
         parallel = kernel.rows if rowwise else kernel.space
+        if kernel.kind == "scan":
+            parallel = self._scan_order(result)
         reduced = kernel.cols if rowwise else kernel.depth
         info = self.graph.tensors[result]
         axes = (*parallel, *(a for a in reduced if a not in parallel))
@@ -85,12 +87,22 @@ class _Maker:
             value = self.spilled(f"{result}_terms", value, axes)
         self.made.append(Piece(result, info.dtype, info.shape, out, axes, value, combine))
 
+    def _scan_order(self, result: str) -> tuple[Axis, ...]:
+        """Parallel axes and the scanned one, in the order of the result's dimensions."""
+        every = (*self.kernel.rows, *self.kernel.cols)
+        for store in self.kernel.stores:
+            for load in loads(store.value):
+                order = [i.name for i in load.index if isinstance(i, Name)]
+                if load.tensor == result and sorted(order) == sorted(a.name for a in every):
+                    return tuple(self.axes[n] for n in order)
+        return every
+
     def add_store(self, store: Store) -> None:
         """The call that writes one tensor; none when a reduction already is that tensor."""
         value = store.value
-        if isinstance(value, Load) and value.tensor == store.tensor:
-            if any(p.result == store.tensor for p in self.made):
-                return
+        done = any(p.result == store.tensor for p in self.made)
+        if done and isinstance(value, Load) and value.tensor == store.tensor:
+            return
         out: list[str] = []
         for part in store.index:
             if isinstance(part, Name):
@@ -102,13 +114,6 @@ class _Maker:
         axes = tuple(replace(self.axes[n], kind="parallel") for n in out)
         info = self.graph.tensors[store.tensor]
         value = self.gathered(value)
-        last = self.made[-1] if self.made else None
-        if last and isinstance(value, Load) and value.tensor == last.result and not value.guard:
-            if value.index == tuple(Name(n) for n in last.out) == tuple(Name(n) for n in out):
-                self.made[-1] = replace(
-                    last, result=store.tensor, dtype=info.dtype, shape=info.shape
-                )
-                return
         self.made.append(Piece(store.tensor, info.dtype, info.shape, tuple(out), axes, value))
 
     def gathered(self, value: Value) -> Value:
@@ -147,9 +152,7 @@ class _Maker:
             chosen = self.gathered(part.value)
             wanted.append(Apply("bool", "eq", (chosen, position)))
         names = frozenset().union(*(index_names(i) for i in load.index))
-        axes = tuple(
-            replace(a, kind="parallel") for a in self.axes.values() if a.name in names
-        )
+        axes = tuple(replace(a, kind="parallel") for a in self.axes.values() if a.name in names)
         element: Value = Load(load.dtype, load.tensor, load.shape, tuple(index))
         dtype = "int32" if load.dtype == "bool" else load.dtype
         if dtype != load.dtype:
@@ -219,9 +222,7 @@ def plainly(load: Load, axis: Axis) -> bool:
     if not moved:
         return True
     (first, *rest) = moved
-    return (
-        not rest and load.index[first] == Name(axis.name) and load.shape[first] == axis.extent
-    )
+    return not rest and load.index[first] == Name(axis.name) and load.shape[first] == axis.extent
 
 
 def positions(value: Value) -> Iterator[Expression]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -172,7 +173,9 @@ class PallasPrinter(PythonPrinter):
     ) -> tuple[str, LaunchPlan]:
         """Splits the kernel from the lines that call it."""
         kernel, _, call = text.partition(CALL)
-        return fold(kernel.rstrip("\n") + "\n"), replace(plan, call=textwrap.dedent(call))
+        kernel = re.sub(r"\n+(?=def )", "\n\n\n", kernel.strip("\n"))
+        kernel = re.sub(r"(^|\n)(def [^\n]*:\n)\n+", r"\1\2", kernel)
+        return fold(kernel + "\n"), replace(plan, call=textwrap.dedent(call))
 
     def configuration(self, launch: LaunchPlan, values: Mapping[str, int]) -> Configuration:
         """The grid, for the record."""

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from mkgen.codegen.backend import Backend
-from mkgen.codegen.render import Request, parameter_prefix, render
+from mkgen.codegen.render import Request, parameter_prefix, render, render_body
 from mkgen.codegen.template import Parameters, Template, templates_for
 from mkgen.codegen.view import make_view
 from mkgen.errors import UnsupportedError
@@ -136,14 +136,34 @@ class Generator:
         arch = self.target.arch
         found = templates_for(kernel, self.backend.dialect, arch, dtypes)
         found = tuple(t for t in found if self.index_bits() in t.spec.index_bits)
-        tagged = tuple(t for t in found if t.spec.tags)
         if not found:
             raise UnsupportedError(
                 f"{self.target} has no template for the {kernel.kind} kernel {kernel.name!r} over "
                 f"{', '.join(sorted(dtypes))} with {self.index_bits()}-bit indices "
                 "(mkgen targets show lists what there is)"
             )
-        return tagged or found
+        tagged = tuple(t for t in found if t.spec.tags)
+        plain = tuple(t for t in found if not t.spec.tags and not t.spec.general)
+        general = tuple(t for t in found if t.spec.general)
+        for tier in (tagged, plain, general):
+            if rendering := tuple(t for t in tier if self._renders(kernel, t)):
+                return rendering
+        return tagged or plain or general  # whose own message says what it does not take
+
+    def _renders(self, kernel: Kernel, template: Template) -> bool:
+        """Whether `template` has legal parameters for `kernel` and takes what it reads."""
+        own = next(template.parameter_sets(self.facts(kernel)), None)
+        if own is None:
+            return False
+        request = Request(
+            self.task, self.graph, (kernel,), (template,), own, self.index_bits(), self.target,
+            self.precision,
+        )  # fmt: skip
+        try:
+            render_body(request, self.backend.printer(self.target.arch), kernel, template)
+        except UnsupportedError:
+            return False
+        return True
 
     def candidates(self) -> Iterator[TemplateCandidate]:
         """Every legal choice of templates and parameters."""

@@ -256,6 +256,14 @@ def _facts(
     return {**values, **extents, **own}
 
 
+def render_body(
+    request: Request, printer: DialectPrinter, kernel: Kernel, template: Template
+) -> str:
+    """One kernel's text. UnsupportedError when `template` does not take what it reads."""
+    prefix = parameter_prefix(request.kernels, kernel)
+    return _body(request, printer, make_view(kernel, request.graph, printer), template, prefix)
+
+
 def _body(
     request: Request, printer: DialectPrinter, view: View, template: Template, prefix: str
 ) -> str:

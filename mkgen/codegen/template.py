@@ -77,6 +77,8 @@ class TemplateSpec(Document):
     """Static shared memory of one block, for a first filter before compiling."""
     index_bits: tuple[Literal[32, 64], ...] = (32, 64)
     deterministic: bool = True
+    general: bool = False
+    """Takes any kernel of its form, slowly: only where no other template renders it."""
     targets: tuple[str, ...] = ()
     """Only these archs; empty means every arch of the dialect."""
     launch: LaunchSpec

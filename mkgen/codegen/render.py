@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 from mkgen.codegen.printer import Printer
 from mkgen.codegen.template import Parameters, Template, compiled
 from mkgen.codegen.view import View, make_view
+from mkgen.errors import UnsupportedError
 from mkgen.expression import Expression, evaluate, parse, substitute
 from mkgen.ir.kernel import GIVEN as GIVEN_ROLES
 from mkgen.ir.kernel import Kernel
@@ -224,6 +225,17 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
     )
 
 
+def refusal(request: Request, printer: DialectPrinter) -> str:
+    """Why some template cannot render its kernel in this dialect; empty when all can."""
+    try:
+        for kernel, template in zip(request.kernels, request.templates, strict=True):
+            prefix = parameter_prefix(request.kernels, kernel)
+            _body(request, printer, make_view(kernel, request.graph, printer), template, prefix)
+    except UnsupportedError as error:
+        return str(error)
+    return ""
+
+
 def _is_constant(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -254,14 +266,6 @@ def _facts(
     extents = {k: evaluate(e, values) for k, e in view.extents().items()}
     own = {k: v for k, v in _own(parameters, prefix).items() if isinstance(v, int)}
     return {**values, **extents, **own}
-
-
-def render_body(
-    request: Request, printer: DialectPrinter, kernel: Kernel, template: Template
-) -> str:
-    """One kernel's text. UnsupportedError when `template` does not take what it reads."""
-    prefix = parameter_prefix(request.kernels, kernel)
-    return _body(request, printer, make_view(kernel, request.graph, printer), template, prefix)
 
 
 def _body(

@@ -309,7 +309,7 @@ class BlockPlanner:
 
     def code(self, expression: Expression) -> str:
         """An index expression over grid variables as traced Python."""
-        return self.printer.traced(expression)
+        return self.printer.index(expression)
 
     # -- operands -----------------------------------------------------------------------------
 

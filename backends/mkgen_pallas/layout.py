@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mkgen.codegen.view import View
+from mkgen.codegen.view import Argument, View
 from mkgen.errors import UnsupportedError
 from mkgen.expression import Expression, Int, Name, names, product, to_python
 from mkgen.ir.affine import affine
@@ -55,6 +55,27 @@ class Slide:
     stride: str
     dilation: str
     pad: str
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A kernel's arguments as a function's: what it is given, what it returns."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[Argument, ...]
+
+    @property
+    def parameters(self) -> str:
+        """The kernel's parameters; what is changed in place is read where it is written."""
+        own = [a.name for a in self.outputs]
+        given = [f"{n}_given" if n in own else n for n in self.inputs]
+        return ", ".join((*given, *own))
+
+    @property
+    def aliases(self) -> dict[int, int]:
+        """Input position -> output position of what is changed in place."""
+        own = [a.name for a in self.outputs]
+        return {i: own.index(n) for i, n in enumerate(self.inputs) if n in own}
 
 
 class Layout:
@@ -146,6 +167,16 @@ class Layout:
         shape = {"full": (row, col), "col": ("1", col), "row": (row, "1")}[kind]
         own = tuple(to_python(d) for d in self.view.graph.tensors[name].shape)
         return name if own == shape else f"{name}.reshape({', '.join(shape)})"
+
+    def arrays(self) -> Arrays:
+        """The kernel's inputs and outputs, each flat (GPU)."""
+        reads = set(self.view.kernel.reads())
+        inputs = tuple(a.name for a in self.view.arguments if a.name in reads)
+        return Arrays(inputs, tuple(a for a in self.view.arguments if a.output))
+
+    def count(self, name: str) -> str:
+        """The number of elements of a buffer."""
+        return to_python(product(list(self.view.graph.tensors[name].shape)))
 
     def calls(self, entry: str, tile: str) -> list[Call]:
         """The kernel as calls over blocks, whatever it reads; the last is called `entry`."""

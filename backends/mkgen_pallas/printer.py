@@ -160,7 +160,7 @@ class PallasPrinter(PythonPrinter):
             return "-jnp.inf" if combine == "max" else "jnp.inf"
         return str(2**31 - 1 if combine == "min" else -(2**31))
 
-    def traced(self, expression: Expression) -> str:
+    def index(self, expression: Expression) -> str:
         """An index expression whose names may be traced values: jnp's min, max and where."""
         return to_python(expression, _traced_call)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 from mkgen.codegen.fold import fold
@@ -12,7 +14,7 @@ from mkgen.codegen.printer import ATOM, Scope, Text
 from mkgen.codegen.python_printer import PythonPrinter
 from mkgen.codegen.render import LaunchPlan, Plan
 from mkgen.codegen.view import View
-from mkgen.expression import evaluate
+from mkgen.expression import Call, Expression, evaluate, names, to_python
 from mkgen.ir.nest import WIDENED, Load, index_names
 from mkgen.program import Configuration, Functional, Launch, Step
 from mkgen_pallas.layout import Layout
@@ -41,6 +43,18 @@ def erf(x):
         bottom = bottom * square + factor
     return x * top / bottom
 '''
+
+
+def _traced_call(node: Call, inner: Callable[[Expression, int], str]) -> str | None:
+    """min, max and select of positions: Python's own need numbers."""
+    if all(n.isupper() for n in names(node)):
+        return None
+    args = [inner(a, 0) for a in node.args]
+    if node.function in ("min", "max"):
+        return reduce(lambda a, b: f"jnp.{node.function}imum({a}, {b})", args)
+    if node.function == "select":
+        return f"jnp.where({', '.join(args)})"
+    return f"(1 - ({args[0]}))" if node.function == "not" else None
 
 
 class PallasPrinter(PythonPrinter):
@@ -146,6 +160,10 @@ class PallasPrinter(PythonPrinter):
             return "-jnp.inf" if combine == "max" else "jnp.inf"
         return str(2**31 - 1 if combine == "min" else -(2**31))
 
+    def index(self, expression: Expression) -> str:
+        """An index expression whose names may be traced values: jnp's min, max and where."""
+        return to_python(expression, _traced_call)
+
     def context(self, view: View, index_bits: int) -> dict[str, Any]:
         """Adds `t`, and how buffers are laid out as blocks."""
         return {"t": self, "layout": Layout(view, self), "dtype_of": self.dtype}
@@ -155,7 +173,9 @@ class PallasPrinter(PythonPrinter):
     ) -> tuple[str, LaunchPlan]:
         """Splits the kernel from the lines that call it."""
         kernel, _, call = text.partition(CALL)
-        return fold(kernel.rstrip("\n") + "\n"), replace(plan, call=textwrap.dedent(call))
+        kernel = re.sub(r"\n+(?=def )", "\n\n\n", kernel.strip("\n"))
+        kernel = re.sub(r"(^|\n)(def [^\n]*:\n)\n+", r"\1\2", kernel)
+        return fold(kernel + "\n"), replace(plan, call=textwrap.dedent(call))
 
     def configuration(self, launch: LaunchPlan, values: Mapping[str, int]) -> Configuration:
         """The grid, for the record."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 
 from mkgen.program import Glue, Launch, Step
 
@@ -17,7 +18,7 @@ _GLUE = {
 #: What a launcher may call beside those: descriptions, never arithmetic.
 _NEUTRAL = {
     "pallas_call", "BlockSpec", "cdiv", "ShapeDtypeStruct", "VMEM", "CompilerParams",
-    "PrefetchScalarGridSpec", "tuple", "range", "ValueError", "line",
+    "PrefetchScalarGridSpec", "tuple", "range", "ValueError", "line", "min",
 }  # fmt: skip
 
 
@@ -43,10 +44,37 @@ def launcher_steps(text: str, launches: tuple[Launch, ...]) -> tuple[Step, ...]:
                     attributes={"arguments": ", ".join(ast.unparse(a) for a in call.args)},
                 ))  # fmt: skip
             elif name == "pallas_call":
-                steps.append(pending.pop(0))
+                steps.append(_launch(call, statement, pending))
             elif name not in _NEUTRAL:
                 raise ValueError(f"a launcher may not call {ast.unparse(call.func)}")
     return tuple(steps)
+
+
+def _launch(call: ast.Call, statement: ast.stmt, pending: list[Launch]) -> Launch:
+    """The launch that a pallas_call makes: the kernel's own, or one that comes before it."""
+    named = [k.value.value for k in call.keywords
+             if k.arg == "name" and isinstance(k.value, ast.Constant)]  # fmt: skip
+    if not named or named[0] == pending[0].entry:
+        return pending.pop(0)
+    outer = next(c for c in ast.walk(statement) if isinstance(c, ast.Call) and c.func is call)
+    reads = tuple(dict.fromkeys(_array(a) for a in outer.args))
+    target = _target(statement)
+    return pending[0].model_copy(update={
+        "entry": str(named[0]), "args": (*reads, target), "reads": reads, "writes": (target,),
+    })  # fmt: skip
+
+
+def _array(argument: ast.expr) -> str:
+    """The array that an operand is a view of."""
+    node: ast.expr = argument
+    while not isinstance(node, ast.Name):
+        if isinstance(node, ast.Call):
+            node = _operand(node)
+        elif isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
+            node = node.value
+        else:
+            raise ValueError(f"a launcher may not pass {ast.unparse(argument)}")
+    return node.id
 
 
 def _calls(statement: ast.stmt) -> list[ast.Call]:
@@ -83,9 +111,27 @@ def _target(statement: ast.stmt) -> str:
 
 
 def _refuse_arithmetic(statement: ast.stmt) -> None:
-    """Operators are allowed on sizes (upper-case names), never on arrays."""
-    for node in ast.walk(statement):
+    """Operators are allowed on sizes (upper-case names) and in index maps, never on arrays."""
+    for node in _outside_index_maps(statement):
         if isinstance(node, ast.BinOp) and not isinstance(node.left, ast.List):
             names = [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
             if any(not n.isupper() for n in names):
                 raise ValueError(f"a launcher may not compute {ast.unparse(node)}")
+
+
+def _outside_index_maps(node: ast.AST) -> Iterator[ast.AST]:
+    """Every node but the bodies of index maps, which know nothing but their own arguments."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Lambda):
+            _refuse_captures(child)
+        else:
+            yield from _outside_index_maps(child)
+
+
+def _refuse_captures(function: ast.Lambda) -> None:
+    """ValueError when an index map names an array: it may use positions, sizes and jnp."""
+    own = {a.arg for a in function.args.args} | {"jnp", "jax", "pl", "min"}
+    for node in ast.walk(function.body):
+        if isinstance(node, ast.Name) and node.id not in own and not node.id.isupper():
+            raise ValueError(f"an index map may not read {node.id}")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mkgen.expression import Expression, Name, product
+from mkgen.expression import Expression, Int, Name, product
 from mkgen.ir.nest import (
     Apply,
     Axis,
@@ -130,7 +130,7 @@ class Printer(ABC):
             if isinstance(part, Indirect):
                 part = Name(self.indirect(part, scope))
             total = part if total is None else total * size + part
-        total = total if total is not None else product([])
+        total = total if total is not None else Int(0)  # a tensor of no dimensions
         code = self.index(total)
         return Text(code, ATOM if code.isidentifier() or code.isdigit() else SUM)
 

@@ -149,8 +149,10 @@ class _Recurrence:
         if training and dropout:
             raise context.unsupported(f"{name} with dropout in training; use eval()")
         self.context, self.name, self.cell = context, name, cell
-        self.x, self.start, self.batch_first = x, start, batch_first
+        self.x, self.batch_first = x, batch_first
         self.layers, self.directions = layers, 2 if bidirectional else 1
+        count = Int(layers * self.directions)
+        self.start = {s: replace(o, shape=(count, *o.shape[1:])) for s, o in start.items()}
         self.batch, self.time = x.shape[:2] if batch_first else (x.shape[1], x.shape[0])
         self.hidden = self._hidden_size(parameters[1].shape[1])
         self.gates = self._times(cell.gates, "GATES")
@@ -281,6 +283,24 @@ class _Recurrence:
         batch = self._axis("b", self.batch)
         return batch, self._axis("k", self.hidden, (batch,))
 
+    def _hidden_gates(self, state: Operand, weights: Weights, suffix: str) -> Operand:
+        """What the hidden state adds to the gates of one time step."""
+        batch, gate = self._axis("b", self.batch), self._axis("gate", self.gates)
+        depth = self._axis("k", self.hidden, (batch, gate))
+        left = state.at(Name(batch.name), Name(depth.name))
+        value = apply("mul", left, weights.hidden.at(Name(gate.name), Name(depth.name)))
+        return self._product(
+            f"h_gates{suffix}", (batch, gate, replace(depth, kind="reduce")), value, []
+        )
+
+    def _gate_values(self, operand: Operand, at: tuple[Expression, ...]) -> Callable[[int], Value]:
+        """One gate of all at `at`: (..., GATES) is seen as (..., number of gates, H)."""
+        if self.cell.gates == 1:
+            return lambda number: operand.at(*at)
+        shape = (*operand.shape[:-1], Int(self.cell.gates), self.hidden)
+        seen = self.context.view(operand, shape)
+        return lambda number: seen.at(*at[:-1], Int(number), at[-1])
+
     def _round(
         self,
         x_gates: Operand,
@@ -291,27 +311,20 @@ class _Recurrence:
     ) -> dict[str, Operand]:
         """The nests of one round; the states after it."""
         batch, hidden = self._state_axes()
-        gate = self._axis("gate", self.gates)
-        depth = self._axis("k", self.hidden, (batch, gate))
-        left = states["h"].at(Name(batch.name), Name(depth.name))
-        value = apply("mul", left, weights.hidden.at(Name(gate.name), Name(depth.name)))
-        h_gates = self._product(
-            f"h_gates{suffix}", (batch, gate, replace(depth, kind="reduce")), value,
-            [weights.hidden_bias] if self.cell.apart else [],
-        )  # fmt: skip
-
-        def position(number: int) -> tuple[Expression, Expression]:
-            own = Name(hidden.name)
-            return Name(batch.name), own if number == 0 else self.hidden * number + own
-
+        at = (Name(batch.name), Name(hidden.name))
+        h_gates = self._gate_values(self._hidden_gates(states["h"], weights, suffix), at)
+        bias = weights.hidden_bias if self.cell.apart else None
+        if bias is not None:
+            without, added = h_gates, self._gate_values(bias, at[1:])
+            h_gates = lambda number: apply("add", without(number), added(number))  # noqa: E731
         made = self.cell.step(
-            lambda i: x_gates.at(Name(time.name), *position(i)),
-            lambda i: h_gates.at(*position(i)),
-            tuple(states[s].at(Name(batch.name), Name(hidden.name)) for s in self.cell.states),
+            self._gate_values(x_gates, (Name(time.name), *at)),
+            h_gates,
+            tuple(states[s].at(*at) for s in self.cell.states),
         )
         following: dict[str, Operand] = {}
         for state, root in zip(self.cell.states, made, strict=True):
-            value = _computed(root, made[: len(following)], list(following.values()), position(0))
+            value = _computed(root, made[: len(following)], list(following.values()), at)
             wish = f"{state}_next{suffix}"
             following[state] = self.context.emit(wish, (batch, hidden), value)
         return following

@@ -18,7 +18,9 @@ VARIANTS = (
 )  # fmt: skip
 
 
-def inputs(kind: str, layers: int, both: bool, batch_first: bool, biases: bool) -> dict[str, Tensor]:
+def inputs(
+    kind: str, layers: int, both: bool, batch_first: bool, biases: bool
+) -> dict[str, Tensor]:
     """The input, the first states, and parameters small enough that states stay of order one."""
     ways = 2 if both else 1
     made = {
@@ -43,9 +45,7 @@ def _call(kind: str, layers: int, both: bool, batch_first: bool, biases: bool, o
         start: Any = (h0, rest[0]) if kind == "lstm" else h0
         parameters = list(rest[1:] if kind == "lstm" else rest)
         function = getattr(torch, kind)
-        results = function(
-            x, start, parameters, biases, layers, 0.0, False, both, batch_first
-        )
+        results = function(x, start, parameters, biases, layers, 0.0, False, both, batch_first)
         chosen: torch.Tensor = results[output]
         return chosen
 

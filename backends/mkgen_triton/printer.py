@@ -12,7 +12,7 @@ from mkgen.codegen.printer import ATOM, Scope, Text
 from mkgen.codegen.python_printer import PythonPrinter
 from mkgen.codegen.render import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.view import View
-from mkgen.expression import Call, Expression, Name, evaluate, to_python
+from mkgen.expression import Call, Expression, Int, Name, evaluate, to_python
 from mkgen.ir.nest import Load, index_names
 from mkgen.program import Configuration, TritonLaunch
 
@@ -64,6 +64,14 @@ def expm1(x):
     series = (series * x + 1.0) * x
     return tl.where(tl.abs(x) < 0.5, series, tl.exp(x) - 1.0)
 ''',
+    "unsplittable": '''
+
+@triton.jit
+def unsplittable(value):
+    """1 where three bfloat16 cannot add up to `value`: one would overflow, or the last vanish."""
+    size = tl.abs(value)
+    return ((size > 3.38e38) | ((size < 1e-30) & (size != 0.0))).to(tl.int32)
+''',
     "truncated": '''
 
 @triton.jit
@@ -87,6 +95,10 @@ def rounded(x):
 class TritonPrinter(PythonPrinter):
     """Spellings of Triton."""
 
+    def __init__(self, splits: bool) -> None:
+        self.splits = splits
+        """See DialectPrinter.splits: as measured, on NVIDIA GPUs."""
+
     language = "triton"
     separator = "\n\n"
     calls = {
@@ -107,7 +119,10 @@ class TritonPrinter(PythonPrinter):
         masks = list(dict.fromkeys(scope.masks[a] for a in sorted(axes & set(scope.masks))))
         for bound in load.guard:
             code = self.index(bound.index)
-            masks += [f"(0 <= {code})", f"({code} < {self.index(bound.extent)})"]
+            if bound.extent == Int(1):
+                masks.append(f"({code} == 0)")
+            else:
+                masks += [f"(0 <= {code})", f"({code} < {self.index(bound.extent)})"]
         pointer = load.tensor if offset.code == "0" else f"{load.tensor} + {offset.code}"
         wide = f".to(tl.{load.dtype})" if load.stored else ""
         if not masks:
@@ -202,30 +217,30 @@ class TritonPrinter(PythonPrinter):
             lines.append(
                 f"    {buffer.name} = torch.empty({shape}, dtype=torch.{buffer.dtype}, {device})\n"
             )
+        # an input may be called grid itself
+        name = "blocks" if "grid" in plan.shapes else "grid"
         for loop, launches in plan.parts():
-            text = "".join(_launch(loop, launch) for launch in launches)
+            text = "".join(_launch(loop, launch, name) for launch in launches)
             lines.append(_rounds(loop, text) if loop else text)
         lines.append(f"    return {', '.join(b.name for b in plan.outputs)}\n")
         return fold("".join(lines))
 
 
-def _launch(loop: LoopPlan | None, launch: LaunchPlan) -> str:
-    """One launch; in a loop, of this round's slices."""
+def _launch(loop: LoopPlan | None, launch: LaunchPlan, name: str) -> str:
+    """One launch over the grid called `name`; in a loop, of this round's slices."""
     grid = [_blocks(e) for e in launch.grid]
     while len(grid) > 1 and grid[-1] == "1":
         grid.pop()
     shape = f"({grid[0]},)" if len(grid) == 1 else f"({', '.join(grid)})"
-    given = [
-        f"{name}[{loop.variable}]" if loop and name in loop.slices else name
-        for name in launch.arguments
-    ]
+    given = [f"{a}[{loop.variable}]" if loop and a in loop.slices else a for a in launch.arguments]
     arguments = textwrap.fill(
         ", ".join((*given, *launch.constexprs)) + ",", 96 if loop is None else 92,
         initial_indent=" " * 8, subsequent_indent=" " * 8, break_on_hyphens=False,
     )  # fmt: skip
     options = f"num_warps={to_python(launch.warps)}, num_stages={to_python(launch.stages)}"
     return (
-        f"    grid = {shape}\n    {launch.entry}[grid](\n{arguments}\n        {options},\n    )\n"
+        f"    {name} = {shape}\n    {launch.entry}[{name}](\n"
+        f"{arguments}\n        {options},\n    )\n"
     )
 
 

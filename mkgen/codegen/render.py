@@ -130,6 +130,8 @@ class DialectPrinter(Printer):
     """Whether a loop of the language keeps what its rounds make (jax.lax.scan)."""
     shuffles = False
     """Whether lanes can exchange values, or the language reduces over a work-group itself."""
+    splits = False
+    """Whether matrix units multiply float32 as several bfloat16 products."""
 
     @abstractmethod
     def preamble(self, body: str) -> str:

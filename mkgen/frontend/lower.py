@@ -54,11 +54,21 @@ def lower_task(task: Task) -> Graph:
     that one text serves all. Raises UnsupportedError naming op, file and line; UserError when the
     reference raises.
     """
-    from mkgen.frontend import contraction, index, pointwise, recurrence, reduction, window
+    from mkgen.frontend import (
+        contraction,
+        convolution,
+        index,
+        padding,
+        pointwise,
+        recurrence,
+        reduction,
+        resize,
+        window,
+    )  # fmt: skip
 
-    assert all(
-        (contraction, index, pointwise, recurrence, reduction, window)
-    )  # importing them fills TABLE
+    # importing them fills TABLE
+    modules = (contraction, convolution, index, padding, pointwise, recurrence, reduction, resize)
+    assert all((*modules, window))
     sizes = dict((task.check or (task.bench,))[0])
     program = _trace(task, sizes)
     graph = Graph(task.name, {}, [], (), {})
@@ -227,9 +237,14 @@ def _finish(context: Context, results: list[Operand]) -> Graph:
 def _own_tensor(
     context: Context, result: Operand, wish: str, taken: dict[str, tuple[str, str]]
 ) -> Operand:
-    """`result` when it is a tensor of its own and as it lies in memory, else a copy of it."""
+    """`result` when it is a tensor of its own, perhaps seen with other dimensions, else a copy."""
     info = context.graph.tensors[result.name]
-    if info.role == "temporary" and result.name not in taken and info.shape == result.shape:
+    loops = [part for part in context.graph.nests if isinstance(part, Loop)]
+    # what a loop takes slices of keeps the dimensions that the loop sees
+    sliced = {name for loop in loops for name in (*loop.sliced(), *loop.writes())}
+    free = result.name not in sliced or info.shape == result.shape
+    if info.role == "temporary" and result.name not in taken and free:
+        context.graph.tensors[result.name] = replace(info, shape=result.shape)
         return result
     axes = context.axes(result.shape)
     copy = context.emit(wish, axes, result.at(*(Name(a.name) for a in axes)))

@@ -109,11 +109,12 @@ class _Run:
         wide = self.wide and "float" in info.dtype
         dtype = np.dtype(np.float64) if wide else _numpy(info.dtype)
         # np.ascontiguousarray would make a vector of a scalar
-        value = np.array(np.broadcast_to(result.value, shape), dtype=dtype, order="C")
+        stored = tuple(evaluate(d, self.sizes) for d in nest.store.shape)
+        value = np.array(np.broadcast_to(result.value, stored), dtype=dtype, order="C")
         error = None
         if result.error is not None:
-            error = np.array(np.broadcast_to(result.error, shape), order="C")
-        return Numbers(value, error)
+            error = np.array(np.broadcast_to(result.error, stored), order="C").reshape(shape)
+        return Numbers(value.reshape(shape), error)
 
     def loop(self, loop: Loop) -> None:
         """Runs the rounds of `loop` one after the other; errors grow from round to round."""
@@ -272,7 +273,7 @@ class _Nest:
         inside: Array | None = None
         for bound in load.guard:
             position = self.index(bound.index)
-            ok = (position >= 0) & (position < evaluate(bound.extent, self.sizes))  # type: ignore[operator]
+            ok = (position >= 0) & (position < self.index(bound.extent))  # type: ignore[operator]
             inside = ok if inside is None else inside & ok
         if inside is not None:
             positions = [np.where(inside, p, 0) for p in positions]

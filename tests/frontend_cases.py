@@ -171,9 +171,10 @@ def _windows() -> Iterator[Case]:
 
 
 from tests.frontend_cases_layout import layout_cases  # noqa: E402  (they need Case)
+from tests.frontend_cases_recurrent import recurrent  # noqa: E402
 from tests.frontend_cases_spatial import spatial_cases  # noqa: E402
 
 CASES = (
     *layout_cases(), *_pointwise(), *_reductions(), *_contractions(), *_windows(),
-    *spatial_cases(),
+    *spatial_cases(), *recurrent(),
 )  # fmt: skip

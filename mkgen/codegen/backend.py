@@ -98,6 +98,10 @@ class Executor(ABC):
     schedules: ClassVar[tuple[str, ...]] = ("",)
     """Thread orders that must all give the right result."""
 
+    def orders(self, program: Program) -> tuple[str, ...]:
+        """Those of `schedules` that may differ for `program`; the first is always among them."""
+        return self.schedules
+
     @abstractmethod
     def accepts(self, program: Program) -> str | None:
         """None when it can run `program` here and now, else why not, with the remedy."""

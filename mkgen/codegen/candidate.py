@@ -93,7 +93,8 @@ class Generator:
     @cached_property
     def kernels(self) -> tuple[Kernel, ...]:
         """The task's kernels as this dialect fuses them."""
-        return fuse(self.graph, self.backend.printer(self.target.arch).tiles_last_axis)
+        printer = self.backend.printer(self.target.arch)
+        return fuse(self.graph, printer.tiles_last_axis, printer.stacks)
 
     @cached_property
     def profile(self) -> HardwareProfile:
@@ -147,13 +148,15 @@ class Generator:
         facts["vmem_bytes"] = limit(profile, "scoped_vmem_bytes", 16 << 20)
         reads = [a.name for a in view.arguments if not a.output]
         writes = [a.name for a in view.arguments if a.output]
-        facts["input_bytes"] = sum(self._bytes(name, sizes) for name in reads)
-        facts["output_bytes"] = sum(self._bytes(name, sizes) for name in writes)
+        loop = self.graph.loop(kernel.loop) if kernel.loop else None
+        facts["rounds"] = evaluate(loop.axis.extent, sizes) if loop else 1
+        facts["input_bytes"] = sum(self._bytes(name, sizes, view.graph) for name in reads)
+        facts["output_bytes"] = sum(self._bytes(name, sizes, view.graph) for name in writes)
         return facts
 
-    def _bytes(self, tensor: str, sizes: Sizes) -> int:
-        info = self.graph.tensors[tensor]
-        return math.prod(self.graph.shape(tensor, sizes)) * _ITEM_BYTES[info.dtype]
+    def _bytes(self, tensor: str, sizes: Sizes, graph: Graph) -> int:
+        info = graph.tensors[tensor]
+        return math.prod(graph.shape(tensor, sizes)) * _ITEM_BYTES[info.dtype]
 
     def templates(self, kernel: Kernel) -> tuple[Template, ...]:
         """Templates that can render `kernel`, the most special ones only.

@@ -31,6 +31,8 @@ class Argument:
     name: str
     dtype: str
     output: bool
+    sliced: bool = False
+    """Whether each round of a loop gives another slice of it."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,10 @@ class View:
     def __init__(self, kernel: Kernel, graph: Graph, printer: Printer) -> None:
         self.kernel, self.graph, self.printer = kernel, graph, printer
         writes = set(kernel.writes())
+        sliced = graph.loop(kernel.loop).sliced() if kernel.loop else ()
         self.arguments = tuple(
-            Argument(n, graph.tensors[n].dtype, n in writes) for n in arguments(kernel, graph)
+            Argument(n, graph.tensors[n].dtype, n in writes, n in sliced)
+            for n in arguments(kernel, graph)
         )
         self.flat_rows = self._flat(kernel.rows, "row" if kernel.kind != "pointwise" else "i")
         self.flat_cols = self._flat(kernel.cols, "col")
@@ -474,5 +478,6 @@ class RowwiseView(View):
 
 
 def make_view(kernel: Kernel, graph: Graph, printer: Printer) -> View:
-    """The view that suits the kernel's form."""
+    """The view that suits the kernel's form; inside a loop it sees slices."""
+    graph = graph.inside(kernel.loop)
     return (RowwiseView if kernel.kind == "rowwise" else View)(kernel, graph, printer)

@@ -21,6 +21,7 @@ from mkgen.ir.nest import (
     IndexValue,
     Indirect,
     Load,
+    Loop,
     Nest,
     Store,
     TensorInfo,
@@ -43,7 +44,7 @@ REFUSED: dict[str, str] = {}
 #: Modules of lowerings, one op family each.
 FAMILIES = (
     "attention", "contraction", "convolution", "index", "layout", "padding", "pointwise",
-    "reduction", "resize", "window",
+    "recurrence", "reduction", "resize", "window",
 )  # fmt: skip
 
 #: What the tracer adds to check its own assumptions; nothing is computed.
@@ -321,7 +322,11 @@ def _own_tensor(
 ) -> Operand:
     """`result` when it is a tensor of its own, perhaps seen with other dimensions, else a copy."""
     info = context.graph.tensors[result.name]
-    if info.role == "temporary" and result.name not in taken:
+    loops = [part for part in context.graph.nests if isinstance(part, Loop)]
+    # what a loop takes slices of keeps the dimensions that the loop sees
+    sliced = {name for loop in loops for name in (*loop.sliced(), *loop.writes())}
+    free = result.name not in sliced or info.shape == result.shape
+    if info.role == "temporary" and result.name not in taken and free:
         context.graph.tensors[result.name] = replace(info, shape=result.shape)
         return result
     axes = context.axes(result.shape)
@@ -336,12 +341,24 @@ def rename_tensors(graph: Graph, renamed: dict[str, tuple[str, str]]) -> Graph:
         new, dtype = renamed.get(name, (name, info.dtype))
         role = "output" if name in renamed else info.role
         tensors[new] = replace(info, name=new, role=role, dtype=dtype)
-    nests = []
-    for nest in graph.nests:
-        store = nest.store
-        tensor, _ = renamed.get(store.tensor, (store.tensor, ""))
-        value = _renamed(store.value, renamed, tensors)
-        nests.append(replace(nest, store=replace(store, tensor=tensor, value=value)))
+
+    def new_name(name: str) -> str:
+        return renamed[name][0] if name in renamed else name
+
+    def change(nest: Nest) -> Nest:
+        value = _renamed(nest.store.value, renamed, tensors)
+        store = replace(nest.store, tensor=new_name(nest.store.tensor), value=value)
+        return replace(nest, store=store)
+
+    def change_loop(loop: Loop) -> Loop:
+        return replace(
+            loop,
+            body=tuple(change(n) for n in loop.body),
+            carried=tuple((new_name(a), new_name(b)) for a, b in loop.carried),
+            collected=tuple((new_name(a), new_name(b)) for a, b in loop.collected),
+        )
+
+    nests = [change_loop(n) if isinstance(n, Loop) else change(n) for n in graph.nests]
     outputs = tuple(name for name, _ in renamed.values())
     return Graph(graph.name, tensors, nests, outputs, graph.derived)
 

@@ -268,9 +268,10 @@ def _join(kernel: Kernel, nest: Nest) -> Kernel:
         return replace(kernel, reductions=(*kernel.reductions, reduction))
     index = tuple(substitute_index(i, replacements) for i in nest.store.index)
     store = replace(nest.store, value=value, index=index)
+    name = nest.name if kernel.kind == "rowwise" else kernel.name  # softmax, not its first sum
     if match.per_row:
-        return replace(kernel, row_stores=(*kernel.row_stores, store))
-    return replace(kernel, stores=(*kernel.stores, store))
+        return replace(kernel, name=name, row_stores=(*kernel.row_stores, store))
+    return replace(kernel, name=name, stores=(*kernel.stores, store))
 
 
 def _consumed_outside(kernels: list[Kernel]) -> set[str]:

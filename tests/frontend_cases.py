@@ -170,6 +170,10 @@ def _windows() -> Iterator[Case]:
     yield Case("embedding", F.embedding, ids, "aten.embedding.default")
 
 
-from tests.frontend_cases_layout import layout_cases  # noqa: E402  (needs Case)
+from tests.frontend_cases_layout import layout_cases  # noqa: E402  (it needs Case)
+from tests.frontend_cases_spatial import spatial_cases  # noqa: E402  (it needs Case)
 
-CASES = (*layout_cases(), *_pointwise(), *_reductions(), *_contractions(), *_windows())
+CASES = (
+    *_pointwise(), *_reductions(), *_contractions(), *_windows(), *spatial_cases(),
+    *layout_cases(),
+)  # fmt: skip

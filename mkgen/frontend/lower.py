@@ -64,15 +64,19 @@ def lower_task(task: Task) -> Graph:
     from mkgen.frontend import (
         attention,
         contraction,
+        convolution,
         index,
         layout,
+        padding,
         pointwise,
         reduction,
+        resize,
         window,
     )  # fmt: skip
 
     # importing them fills TABLE
-    assert all((attention, contraction, index, layout, pointwise, reduction, window))
+    assert all((attention, contraction, convolution, index, layout, padding, pointwise))
+    assert all((reduction, resize, window))
     sizes = dict((task.check or (task.bench,))[0])
     program = _trace(task, sizes)
     graph = Graph(task.name, {}, [], (), {})
@@ -322,7 +326,7 @@ def _finish(context: Context, results: list[Operand]) -> Graph:
 def _own_tensor(
     context: Context, result: Operand, wish: str, taken: dict[str, tuple[str, str]]
 ) -> Operand:
-    """`result` when it is a tensor of its own, which then has the result's shape; else a copy."""
+    """`result` when it is a tensor of its own, perhaps seen with other dimensions, else a copy."""
     info = context.graph.tensors[result.name]
     if info.role == "temporary" and result.name not in taken:
         context.graph.tensors[result.name] = replace(info, shape=result.shape)

@@ -77,13 +77,13 @@ def _execute(
         shape = graph.shape(nest.store.tensor, values)
         info = graph.tensors[nest.store.tensor]
         dtype = np.dtype(np.float64) if wide and "float" in info.dtype else _numpy(info.dtype)
-        stored = tuple(evaluate(d, values) for d in nest.store.shape)  # the tensor may be a view
         # np.ascontiguousarray would make a vector of a scalar
+        stored = tuple(evaluate(d, values) for d in nest.store.shape)
         value = np.array(np.broadcast_to(result.value, stored), dtype=dtype, order="C")
-        value = value.reshape(shape)
         error = None
         if result.error is not None:
             error = np.array(np.broadcast_to(result.error, stored), order="C").reshape(shape)
+        value = value.reshape(shape)
         tensors[nest.store.tensor] = Numbers(value, error)
     return {name: tensors[name] for name in (*graph.outputs, *graph.written_state())}
 
@@ -211,7 +211,8 @@ class _Nest:
         exact = self._exact(array)
         if self.errors and "float" in constant.dtype:
             rounded = np.float32(constant.value) != np.float64(constant.value)
-            exact.error = np.abs(array.astype(np.float64)) * float(rounded)
+            if rounded:  # infinity is exact
+                exact.error = np.abs(array.astype(np.float64))
         return exact
 
     def _load(self, load: Load) -> Numbers:
@@ -221,7 +222,7 @@ class _Nest:
         inside: Array | None = None
         for bound in load.guard:
             position = self.index(bound.index)
-            ok = (position >= 0) & (position < evaluate(bound.extent, self.sizes))  # type: ignore[operator]
+            ok = (position >= 0) & (position < self.index(bound.extent))  # type: ignore[operator]
             inside = ok if inside is None else inside & ok
         if inside is not None:
             positions = [np.where(inside, p, 0) for p in positions]
@@ -361,6 +362,7 @@ def _apply_error(operation: str, args: list[Numbers], result: Array) -> Floats:
     if not np.issubdtype(result.dtype, np.floating):
         return np.zeros(result.shape)
     y = np.abs(result.astype(np.float64))
+    y = np.where(np.isfinite(y), y, 0.0)  # what is infinite on purpose, as a mask is, is exact
     bounds = [np.zeros(()) if a.error is None else a.error for a in args]
     values = [a.value.astype(np.float64) for a in args]
     if operation in ("add", "sub"):

@@ -110,10 +110,12 @@ class View:
         return [(axes, flat) for axes, flat in pairs if axes]
 
     def all_masks(self, mask: str) -> dict[str, str]:
-        """One mask for every axis."""
+        """One mask for every axis that is a block; a window's own axes are plain loops."""
         kernel = self.kernel
-        axes = (*kernel.batch, *kernel.rows, *kernel.cols, *kernel.depth)
-        flats = (self.flat_rows, self.flat_cols, self.flat_depth, self.flat_batch)
+        axes = (*kernel.batch, *kernel.rows, *kernel.cols)
+        flats = (self.flat_rows, self.flat_cols, self.flat_batch)
+        if kernel.kind != "window":
+            axes, flats = (*axes, *kernel.depth), (*flats, self.flat_depth)  # type: ignore[assignment]
         return dict.fromkeys((*(a.name for a in axes), *flats), mask)
 
     def side_masks(self, rows: str, cols: str) -> dict[str, str]:

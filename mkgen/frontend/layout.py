@@ -630,39 +630,6 @@ def _stack(context: Context, name: str, tensors: Sequence[Operand], dim: int = 0
     return context.emit(name, axes, _rooted(value, name))
 
 
-@lowers("aten.constant_pad_nd.default", "aten.pad.default")
-def _pad(
-    context: Context,
-    name: str,
-    x: Operand,
-    padding: Sequence[int],
-    mode: str | float = "constant",
-    value: float | None = None,
-) -> Operand:
-    """Elements added (or, where negative, dropped) on both sides of the last dimensions."""
-    other = mode if isinstance(mode, float | int) else value or 0.0
-    if isinstance(mode, str) and mode != "constant":
-        raise context.unsupported(f"{name} with mode={mode!r}; only 'constant' is lowered")
-    rank = len(x.shape)
-    shape = list(x.shape)
-    before: dict[int, Expression] = {}
-    for pair in range(len(padding) // 2):
-        at = rank - 1 - pair
-        if padding[2 * pair] == 0 and padding[2 * pair + 1] == 0:
-            continue
-        low, high = context.literal(1, 2 * pair), context.literal(1, 2 * pair + 1)
-        before[at] = low
-        shape[at] = _tidy(context, x.shape[at] + low + high, _part_name(x.shape[at], "PADDED"))
-    axes = context.axes(shape)
-    index: list[Expression] = [Name(a.name) for a in axes]
-    guard = []
-    for at in sorted(before):
-        index[at] = index[at] - before[at]
-        guard.append(Bound(index[at], x.shape[at]))
-    load = x.at(*index)
-    return context.emit(name, axes, replace(load, guard=tuple(guard), other=float(other)))
-
-
 @lowers("aten.slice_scatter.default")
 def _slice_scatter(
     context: Context,

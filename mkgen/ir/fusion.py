@@ -103,9 +103,13 @@ def _both(first: Kernel, second: Kernel) -> Kernel | None:
         value = substitute_value(store.value, names)
         if any(x.index != written[x.tensor].index for x in loads(value) if x.tensor in written):
             return None
-        known = {x: written[x.tensor].value for x in loads(value) if x.tensor in written}
+        known: dict[Value, Value] = {
+            x: written[x.tensor].value for x in loads(value) if x.tensor in written
+        }
         index = tuple(substitute_index(i, names) for i in store.index)
-        stores.append(replace(store, value=map_value(value, known.get), index=index))
+        stores.append(
+            replace(store, value=map_value(value, lambda node: known.get(node)), index=index)
+        )
     return replace(first, name=second.name, stores=(*first.stores, *stores))
 
 
@@ -352,9 +356,10 @@ def _join(kernel: Kernel, nest: Nest) -> Kernel:
         return replace(kernel, reductions=(*kernel.reductions, reduction))
     index = tuple(substitute_index(i, replacements) for i in nest.store.index)
     store = replace(nest.store, value=value, index=index)
+    name = nest.name if kernel.kind == "rowwise" else kernel.name  # softmax, not its first sum
     if match.per_row:
-        return replace(kernel, row_stores=(*kernel.row_stores, store))
-    return replace(kernel, stores=(*kernel.stores, store))
+        return replace(kernel, name=name, row_stores=(*kernel.row_stores, store))
+    return replace(kernel, name=name, stores=(*kernel.stores, store))
 
 
 def _consumed_outside(kernels: list[Kernel]) -> set[str]:

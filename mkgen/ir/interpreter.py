@@ -264,7 +264,8 @@ class _Nest:
         exact = self._exact(array)
         if self.errors and "float" in constant.dtype:
             rounded = np.float32(constant.value) != np.float64(constant.value)
-            exact.error = np.abs(array.astype(np.float64)) * float(rounded)
+            if rounded:  # infinity is exact
+                exact.error = np.abs(array.astype(np.float64))
         return exact
 
     def _load(self, load: Load) -> Numbers:
@@ -414,6 +415,7 @@ def _apply_error(operation: str, args: list[Numbers], result: Array) -> Floats:
     if not np.issubdtype(result.dtype, np.floating):
         return np.zeros(result.shape)
     y = np.abs(result.astype(np.float64))
+    y = np.where(np.isfinite(y), y, 0.0)  # what is infinite on purpose, as a mask is, is exact
     bounds = [np.zeros(()) if a.error is None else a.error for a in args]
     values = [a.value.astype(np.float64) for a in args]
     if operation in ("add", "sub"):

@@ -52,6 +52,7 @@ from mkgen.tune.generate import generate, refusal_of
     options.precision,
     options.require,
     options.device,
+    options.toolchain,
     options.seed,
     options.jobs(1),
     options.timeout,

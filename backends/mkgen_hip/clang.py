@@ -203,16 +203,18 @@ def _run(command: Sequence[str], directory: Path, name: str, arch: str) -> str:
     output.unlink(missing_ok=True)
     done = run_tool(command, directory)
     log = done.log
-    if done.code == 0 and output.is_file():
-        return log
     if done.code == 0:
-        raise CompileError(f"clang said that all went well, but wrote no {output.name}", log)
+        if not output.is_file() or not output.stat().st_size:
+            what = "is empty" if output.is_file() else "is not there"
+            raise CompileError(f"clang said that all went well, but {output.name} {what}", log)
+        return log
     if _UNKNOWN_ARCH.search(log):
         raise MissingError(
             f"{Path(command[0]).name} does not know {arch}; {REMEDY} for a newer one"
         )
     first = next((line for line in log.splitlines() if "error:" in line), log.strip()[-200:])
-    message = f"clang refused {name} ({arch}): {first or done.ending}"
+    ending = f"{done.ending} ({first})" if done.crashed and first else first or done.ending
+    message = f"clang refused {name} ({arch}): {ending}"
     if _UNDECLARED.search(log) and "-nogpulib" in command and "-DMKGEN_HIP_OCML" not in command:
         message += f". No ocml was found, so only part of HIP's math is here: {OCML_REMEDY}"
     raise CompileError(message, log)

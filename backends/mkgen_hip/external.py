@@ -85,7 +85,8 @@ def _linker(path: Path, directory: Path, installed: Path) -> Path:
     number = re.search(r"-(\d+)$", path.name)
     names = [name, *([f"ld.lld-{number[1]}"] if number else []), "ld.lld"]
     for candidate in names:
-        found = shutil.which(candidate) or shutil.which(candidate, path=str(installed))
+        places = f"{path.parent}:{installed}"
+        found = shutil.which(candidate, path=places) or shutil.which(candidate)
         if found:
             return Path(found)
     raise MissingError(f"{path} has no ld.lld beside it, nor on PATH; install lld of its release")

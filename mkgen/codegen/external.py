@@ -42,13 +42,18 @@ class Done:
     @property
     def ending(self) -> str:
         """`exit status 1`, or the signal that ended it, also when a shell reports it."""
+        name = self._signal()
+        return f"it crashed: {name}" if name else f"exit status {self.code}"
+
+    @property
+    def crashed(self) -> bool:
+        """Whether a signal ended it."""
+        return bool(self._signal())
+
+    def _signal(self) -> str:
         number = -self.code if self.code < 0 else self.code - 128
-        if number > 0:
-            try:
-                return f"it crashed: {signal.Signals(number).name}"
-            except ValueError:
-                pass
-        return f"exit status {self.code}"
+        known = {int(s): s.name for s in signal.Signals}
+        return known.get(number, "")
 
 
 def chosen_compiler(backend: str) -> Path | None:
@@ -150,10 +155,9 @@ def compile_step(command: Sequence[str | Path], directory: Path, what: str, outp
         lines = [line.strip() for line in done.log.splitlines() if re.search("error[ :]", line)]
         told = f": {lines[0]}" if lines else ""
         raise CompileError(f"{what}: {done.ending}{told}", done.log)
-    if not output.is_file():
-        raise CompileError(f"{what} said that all went well, but wrote no {output.name}", done.log)
-    if output.stat().st_size == 0:
-        raise CompileError(f"{what} said that all went well, but {output.name} is empty", done.log)
+    if not output.is_file() or not output.stat().st_size:
+        how = "is empty" if output.is_file() else "is not there"
+        raise CompileError(f"{what} said that all went well, but {output.name} {how}", done.log)
     return done.log
 
 

@@ -19,7 +19,7 @@ _WHEELS = (
 _PACKAGES = (
     "hipcc", "libamdhip64-dev", "libamdhip64-5", "libhiprtc-builtins5", "libamd-comgr-dev",
     "libamd-comgr2", "libhsa-runtime-dev", "libhsa-runtime64-1", "libhsakmt1", "rocm-device-libs",
-    "rocminfo", "clang-15", "lld-15", "llvm-15", "libclang-common-15-dev", "libclang-cpp15",
+    "rocminfo", "clang-15", "clang-tools-15", "lld-15", "llvm-15", "libclang-common-15-dev", "libclang-cpp15",
     "libllvm15", "libfile-which-perl", "liburi-encode-perl",
 )  # fmt: skip
 

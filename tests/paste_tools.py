@@ -19,8 +19,8 @@ _WHEELS = (
 _PACKAGES = (
     "hipcc", "libamdhip64-dev", "libamdhip64-5", "libhiprtc-builtins5", "libamd-comgr-dev",
     "libamd-comgr2", "libhsa-runtime-dev", "libhsa-runtime64-1", "libhsakmt1", "rocm-device-libs",
-    "rocminfo", "clang-15", "clang-tools-15", "lld-15", "llvm-15", "libclang-common-15-dev", "libclang-cpp15",
-    "libllvm15", "libfile-which-perl", "liburi-encode-perl",
+    "rocminfo", "clang-15", "clang-tools-15", "lld-15", "llvm-15", "libclang-common-15-dev",
+    "libclang-cpp15", "libllvm15", "libfile-which-perl", "liburi-encode-perl",
 )  # fmt: skip
 
 #: Debian's hipcc looks for its parts in /usr; these variables tell it where they are instead.

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
+from mkgen.codegen.external import chosen_compiler
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.render import DialectPrinter
-from mkgen.errors import CompileError, MissingError
+from mkgen.errors import CompileError, MissingError, UnsupportedError
 from mkgen.program import Artifact, PrecisionClass, Program
 from mkgen_opencl import devices, toolchain
 from mkgen_opencl.executors import BUILD_OPTIONS, OpenclDevice, OpenclEmulator, OpenclProxy
@@ -46,6 +47,8 @@ class OpenclBackend(Backend):
         PrecisionClass, BUILD_OPTIONS
     )
 
+    compilers: ClassVar[tuple[str, ...]] = ("ocloc",)
+
     def printer(self, arch: str) -> DialectPrinter:
         """See Backend.printer."""
         return OpenclPrinter(self.archs[arch].sub_group)
@@ -69,7 +72,13 @@ class OpenclBackend(Backend):
 
     def compile(self, program: Program, directory: Path) -> Artifact:
         """A binary by ocloc for an Intel GPU, else by the driver of a device of the arch."""
-        if program.target.arch in devices.INTEL_NAMES and ocloc.ocloc_path() is not None:
+        arch = program.target.arch
+        if chosen_compiler(self.name) is not None and arch not in devices.INTEL_NAMES:
+            raise UnsupportedError(
+                f"{program.target} is compiled by its driver: ocloc knows Intel's GPUs "
+                f"({', '.join(devices.INTEL_NAMES)}); leave --toolchain opencl out"
+            )
+        if arch in devices.INTEL_NAMES and ocloc.ocloc_path() is not None:
             return self._ahead_of_time(program, directory)
         return self._by_driver(program, directory)
 

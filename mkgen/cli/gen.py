@@ -38,6 +38,7 @@ from mkgen.tune.generate import Generated, Warming, generate
     options.precision,
     options.require,
     options.device,
+    options.toolchain,
     options.seed,
     options.jobs(2),
     options.timeout,

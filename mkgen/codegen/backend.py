@@ -149,6 +149,12 @@ class Backend(ABC):
     dtypes: ClassVar[frozenset[str]]
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {}
     """Compiler options by precision class; never one that loosens arithmetic in `strict`."""
+    compilers: ClassVar[tuple[str, ...]] = ()
+    """Kinds of binary that `--toolchain` may name: `("hipcc", "clang")`; none: it has no choice.
+
+    `mkgen.codegen.external.chosen_compiler(name)` says which; `compile` uses it and no other, and
+    `compiler_identity` holds its bytes.
+    """
 
     @abstractmethod
     def printer(self, arch: str) -> DialectPrinter:

@@ -61,6 +61,7 @@ def compile_program(
                 timeout,
                 program=program.model_dump(mode="json"),
                 directory=str(directory),
+                identity=identity,
             )
         finally:
             if not trusted:

@@ -207,25 +207,20 @@ def _check_expressions(task: Task, given: dict[str, tuple[int, ...]], sizes: Siz
 
 def _check_reference(task: Task) -> None:
     """Calls the reference on tensors without memory: a shape it refuses is the user's to mend."""
-    import torch
     from torch._subclasses.fake_tensor import (
         DataDependentOutputException,
         DynamicOutputShapeException,
-        FakeTensorMode,
         UnsupportedOperatorException,
     )
+
+    from mkgen.foreign import traced
 
     undecided = (
         DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException,
     )  # fmt: skip
     listed = ", ".join(f"{k}={v}" for k, v in task.bench.items())
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-            inputs = [
-                torch.empty(t.resolve(task.bench), dtype=getattr(torch, t.dtype))
-                for t in task.inputs.values()
-            ]
-            result = task.module(task.bench)(*inputs)
+        found = traced(task, task.bench)
     except undecided:
         return  # its shapes depend on values, which only a real run can tell
     except UserError:
@@ -236,9 +231,13 @@ def _check_reference(task: Task) -> None:
             f"--shape: the reference of {task.name} refuses {listed}: "
             f"{type(error).__name__}: {first}"
         ) from error
-    outputs = result if isinstance(result, tuple | list) else (result,)
-    if any(isinstance(o, torch.Tensor) and o.numel() == 0 for o in outputs):
+    if any(0 in shape for shape in found.outputs):
         raise UserError(f"--shape: the output of {task.name} is empty for {listed}")
+    if task.check and traced(task, task.check[0]).operations != found.operations:
+        raise UserError(
+            f"--shape: the reference of {task.name} does other operations for {listed} than at its "
+            "check sizes, so that one text cannot serve both; write a task for these sizes"
+        )
 
 
 def settings_of(

@@ -7,6 +7,7 @@ a width) take multiples; sizes that cannot change at all (the steps of a Python 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -28,8 +29,8 @@ _LEVELS = (2, 3, 5, 7, 11, 17, 31, 67, 137, 269, 523, 1049, 2557, 5003)
 _PAST_TILES = 300
 #: Below it a size is a number of heads, taps or layers, which is never raised.
 _FEW = 16
-#: Check and held-out sizes: two of each.
-ROUNDS = 4
+#: Check and held-out sizes in all, at least.
+_ROUNDS = 4
 
 Trial = Callable[[Sizes], Traced | None]
 """The trace at some sizes; None where the reference refuses them."""
@@ -69,13 +70,17 @@ class Shrinker:
         return frozenset(n for names in self.ties for n in names)
 
     def small(self) -> list[Sizes]:
-        """Sizes of the check workloads, then of the held-out ones. UserError when none are small.
+        """Small sizes, each as different from the others as can be. UserError when none are small.
 
         In the first round all are of a kind, in the others one after the other is as large as the
         budget lets it, so that every size has a round in which loops over it turn twice.
         """
+        if not self.ties:
+            return [dict(self.bench)]
         found = [self._even()]
-        for number in range(1, ROUNDS):
+        for number in range(1, max(_ROUNDS, len(self.ties) + 1)):
+            if self._most(self._order(number)[0]) < _FEW and number >= _ROUNDS:
+                continue
             sizes = self._least(number)
             for position in self._order(number):
                 sizes = self._raised(sizes, position, number)
@@ -138,10 +143,11 @@ class Shrinker:
         return found.elements <= self.elements and found.volume <= self.volume
 
     def _order(self, number: int) -> Sequence[int]:
-        """Which tie is raised first in a round: each has its turn, in both directions."""
+        """Which tie is raised first in a round: each has its turn, then again with others next."""
         count = len(self.ties)
-        ahead = [(i + number // 2 * (count // 2)) % count for i in range(count)]
-        return ahead[::-1] if number == 2 else ahead
+        turn, cycle = (number - 1) % count, (number - 1) // count
+        rest = [(turn + i) % count for i in range(1, count)]
+        return [turn, *(rest[::-1] if cycle % 2 else rest)]
 
     def _value(self, position: int, level: int, number: int, taken: Sequence[int]) -> int:
         """A multiple near `level` that no other size has, other ones in other rounds."""
@@ -209,6 +215,6 @@ class Shrinker:
 
 def prime_at_most(value: int) -> int:
     """The largest prime that is not above `value`, 2 below 3."""
-    while value > 2 and any(value % d == 0 for d in range(2, int(value**0.5) + 1)):
+    while value > 2 and any(value % d == 0 for d in range(2, math.isqrt(value) + 1)):
         value -= 1
     return max(value, 2)

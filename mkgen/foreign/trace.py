@@ -20,6 +20,12 @@ _SHAPED = frozenset(
 )  # fmt: skip
 
 
+#: Beginnings of the names of operations that are told the size of their result.
+_SIZED = ("upsample", "adaptive", "constant_pad", "pad", "reflection_pad", "replication_pad")
+#: Their numbers may come from a shape, as in `x / math.sqrt(width)`; the frontend finds out how.
+_ARITHMETIC = frozenset(["add", "sub", "mul", "div"])
+
+
 @dataclass(frozen=True)
 class Traced:
     """What a reference does at one choice of sizes."""
@@ -30,6 +36,8 @@ class Traced:
     """The operations' names alone: `aten.conv2d.default`."""
     elements: int
     """Of the largest tensor that is read, made or returned."""
+    outputs: tuple[tuple[int, ...], ...]
+    """Shapes of what is returned."""
     volume: int
     """Multiplications of its products and convolutions, else elements computed."""
 
@@ -56,6 +64,7 @@ def traced(task: Task, sizes: Sizes) -> Traced:
         tuple(_signature(n, order) for n in calls),
         tuple(str(n.target) for n in calls),
         max((math.prod(s) for s in shapes), default=0),
+        tuple(tuple(v.shape) for n in nodes[-1].all_input_nodes for v in _values(n)),
         sum(_volume(n) for n in calls),
     )
 
@@ -84,7 +93,8 @@ def _signature(node: Any, order: Mapping[Any, int]) -> str:
     import torch
 
     name = str(node.target)
-    shaped = name.split(".")[1] in _SHAPED if name.startswith("aten.") else False
+    word = name.split(".")[1] if name.startswith("aten.") else ""
+    shaped = word in _SHAPED or word.startswith(_SIZED)
 
     def plain(argument: Any) -> Any:
         if isinstance(argument, torch.fx.Node):
@@ -92,6 +102,8 @@ def _signature(node: Any, order: Mapping[Any, int]) -> str:
         if isinstance(argument, list | tuple):
             return [plain(a) for a in argument]
         if shaped and type(argument) is int and argument > 1:
+            return "#"
+        if word in _ARITHMETIC and isinstance(argument, int | float):
             return "#"
         return argument
 

@@ -34,6 +34,8 @@ def holds_task(path: Path) -> bool:
         tree = ast.parse(path.read_text())
     except (OSError, SyntaxError, UnicodeDecodeError, ValueError):
         return True  # whoever loads it says what is wrong
+    if not any(isinstance(node, ast.ClassDef | ast.FunctionDef) for node in tree.body):
+        return True
     return any(
         isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "mkgen"
         or isinstance(node, ast.Import) and any(a.name.startswith("mkgen") for a in node.names)

@@ -179,8 +179,10 @@ class Shrinker:
             sizes = dict(self.bench)
             for position, names in enumerate(self.ties):
                 sizes |= dict.fromkeys(names, -position - 1)  # none is taken yet
-            for position, multiple in enumerate(self.multiples):
-                sizes = self._with(sizes, position, max(level, 2 * multiple), number)
+            for turn in range(len(self.ties)):  # who comes first takes the smallest number
+                position = (turn + number) % len(self.ties)
+                least = max(level, 2 * self.multiples[position])
+                sizes = self._with(sizes, position, least, number)
             found = self._legal(sizes)
             if found and (found.elements > _HOPELESS_ELEMENTS or found.volume > _HOPELESS_VOLUME):
                 break

@@ -161,7 +161,9 @@ def with_shapes(task: Task, shapes: Sequence[str]) -> Task:
     merged = {**task.bench, **sizes}
     _check_expressions(task, given, merged)
     changed = task.model_copy(update={"bench": merged})
-    _check_reference(changed)
+    if _runs_on_a_cpu(changed) and merged not in (*task.check, *task.heldout):
+        # where the sizes asked for are small, what runs is not only the same text
+        changed = changed.model_copy(update={"heldout": (*task.heldout, merged)})
     return changed
 
 
@@ -205,8 +207,11 @@ def _check_expressions(task: Task, given: dict[str, tuple[int, ...]], sizes: Siz
                                 f"{why if free else ''}; it cannot be {value}")  # fmt: skip
 
 
-def _check_reference(task: Task) -> None:
-    """Calls the reference on tensors without memory: a shape it refuses is the user's to mend."""
+def _runs_on_a_cpu(task: Task) -> bool:
+    """Whether the bench sizes are so small that a check runs them; UserError when they are refused.
+
+    Calls the reference on tensors without memory: a shape it refuses is the user's to mend.
+    """
     from torch._subclasses.fake_tensor import (
         DataDependentOutputException,
         DynamicOutputShapeException,
@@ -214,6 +219,7 @@ def _check_reference(task: Task) -> None:
     )
 
     from mkgen.foreign import traced
+    from mkgen.foreign.shrink import MAX_ELEMENTS, MAX_VOLUME
 
     undecided = (
         DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException,
@@ -222,7 +228,7 @@ def _check_reference(task: Task) -> None:
     try:
         found = traced(task, task.bench)
     except undecided:
-        return  # its shapes depend on values, which only a real run can tell
+        return False  # its shapes depend on values, which only a real run can tell
     except UserError:
         raise
     except Exception as error:  # a user's reference may raise anything
@@ -238,6 +244,7 @@ def _check_reference(task: Task) -> None:
             f"--shape: the reference of {task.name} does other operations for {listed} than at its "
             "check sizes, so that one text cannot serve both; write a task for these sizes"
         )
+    return found.elements <= MAX_ELEMENTS and found.volume <= MAX_VOLUME
 
 
 def settings_of(

@@ -7,6 +7,7 @@ a width) take multiples; sizes that cannot change at all (the steps of a Python 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -157,8 +158,8 @@ class Shrinker:
         for _ in range(number):
             smaller = prime_at_most(prime - 1)
             prime = smaller if smaller > max(value // 2, 4) else prime
-        above = range(prime + 1, most // multiple + 1)
-        for factor in (prime, *range(prime - 1, 1, -1), *above):
+        below, above = range(prime, 1, -1), range(prime + 1, most // multiple + 1)
+        for factor in itertools.chain(below, above):
             if multiple * factor not in taken:
                 return multiple * factor
         return multiple * prime

@@ -6,14 +6,14 @@ import hashlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, get_args
 
-from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
+from mkgen.codegen.backend import Arch, Backend, Executor, Limitation, Probe, Role
 from mkgen.codegen.external import chosen_compiler
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.render import DialectPrinter
 from mkgen.errors import CompileError, MissingError, UnsupportedError
-from mkgen.program import Artifact, PrecisionClass, Program
+from mkgen.program import Artifact, Dtype, PrecisionClass, Program
 from mkgen_opencl import devices, toolchain
 from mkgen_opencl.executors import BUILD_OPTIONS, OpenclDevice, OpenclEmulator, OpenclProxy
 from mkgen_opencl.printer import OpenclPrinter
@@ -39,9 +39,14 @@ class OpenclBackend(Backend):
     default_arch: ClassVar[str] = "cpu"
     # OpenCL has no limit per axis; NVIDIA's driver, the narrowest, has CUDA's.
     grid_limit: ClassVar[tuple[int, int, int]] = (2**31 - 1, 65535, 65535)
-    # No bfloat16: OpenCL C has no such type without a vendor's extension.
-    dtypes: ClassVar[frozenset[str]] = frozenset(
-        {"float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"}
+    dtypes: ClassVar[frozenset[str]] = frozenset(get_args(Dtype)) - {"float64"}
+    limitations: ClassVar[tuple[Limitation, ...]] = (
+        Limitation(("float64",), "fp64 is an optional feature that Arc GPUs have not"),
+        Limitation(
+            ("bfloat16",),
+            "OpenCL C has no such type: in memory it is a ushort, computed in float",
+            refused=False,
+        ),
     )
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = dict.fromkeys(
         PrecisionClass, BUILD_OPTIONS

@@ -24,7 +24,7 @@ from mkgen.cli.present import (
     say,
     table,
 )
-from mkgen.cli.request import precision_of, resolve_target, resolve_task, settings_of
+from mkgen.cli.request import precision_of, resolve_target, resolve_tasks, settings_of
 from mkgen.cli.show import read_run
 from mkgen.codegen.backend import Backend
 from mkgen.codegen.candidate import Generator
@@ -52,6 +52,8 @@ from mkgen.tune.generate import generate, refusal_of
     click.option("--backend", "names_of_backends", multiple=True, metavar="NAME",
                  help="Backends, each at its usual arch. Repeatable."),
     click.option("--all", "everything", is_flag=True, help="Every task, on every backend."),
+    options.shape,
+    options.dtype,
     options.precision,
     options.require,
     options.device,
@@ -72,6 +74,8 @@ def command(
     targets: tuple[str, ...],
     names_of_backends: tuple[str, ...],
     everything: bool,
+    shapes: tuple[str, ...],
+    dtype: str | None,
     precision: str | None,
     required: tuple[str, ...],
     on_device: bool,
@@ -111,7 +115,11 @@ def command(
     chosen = _task_names(names)
     store = RunStore(_run_directory(out, resume))
     try:
-        tasks = [precision_of(resolve_task(n), precision) for n in chosen]
+        tasks = [
+            precision_of(task, precision)
+            for name in chosen
+            for task in resolve_tasks(name, shapes, dtype)
+        ]
         settings = settings_of(seed=seed, timeout=timeout, required=required, on_device=on_device)
         run = _Run(store, settings, resume)
         with progress(not as_json) as advance:

@@ -120,6 +120,19 @@ class Executor(ABC):
 
 
 @dataclass(frozen=True)
+class Limitation:
+    """A dtype that a backend, or some of its archs, does not have or holds in another one."""
+
+    dtypes: tuple[str, ...]
+    reason: str
+    """Why, as the end of a sentence: `JAX rounds float64 to float32`."""
+    refused: bool = True
+    """Whether a task with it is refused; else `reason` says what it is held in."""
+    archs: tuple[str, ...] = ()
+    """Only these; empty means every arch."""
+
+
+@dataclass(frozen=True)
 class Limits:
     """What a target allows, from its profile; compilers accept more than devices do."""
 
@@ -147,6 +160,9 @@ class Backend(ABC):
     default_arch: ClassVar[str]
     grid_limit: ClassVar[tuple[int, int, int]]
     dtypes: ClassVar[frozenset[str]]
+    """What its programs may hold; a task with another is refused."""
+    limitations: ClassVar[tuple[Limitation, ...]] = ()
+    """Why a dtype is not among `dtypes`, or what becomes of one that is."""
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {}
     """Compiler options by precision class; never one that loosens arithmetic in `strict`."""
     compilers: ClassVar[tuple[str, ...]] = ()

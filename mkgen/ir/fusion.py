@@ -113,6 +113,13 @@ def _both(first: Kernel, second: Kernel) -> Kernel | None:
     return replace(first, name=second.name, stores=(*first.stores, *stores))
 
 
+def _substituted(value: Value, known: Mapping[Value, Value]) -> Value:
+    def change(node: Value) -> Value | None:
+        return known.get(node)
+
+    return map_value(value, change)
+
+
 def _inline(graph: Graph) -> list[Nest | Loop]:
     """Every nest with the pointwise nests it loads computed in place, those then dropped.
 

@@ -105,9 +105,10 @@ class ParameterSource(Document):
     device: str = ""
     """What the driver calls the device they were measured on."""
     seconds: float | None = None
-    """Median on that device when they were tuned; of `sizes`, not of this record."""
+    """Median on that device when they were tuned."""
     samples: int = 0
     sizes: dict[str, int] = {}
+    """Those they were tuned at, where they are not this record's own."""
     reason: str = ""
     """Why they are stale: `another toolchain`."""
 

@@ -38,6 +38,7 @@ from mkgen.record import EvidenceKind, Record, Status
 from mkgen.target import Target
 from mkgen.task import Task, task_files
 from mkgen.tune.generate import generate, refusal_of
+from mkgen.tune.winners import Winners
 
 
 @click.command("eval")
@@ -96,11 +97,12 @@ def command(
     for file in (junit, csv_file):
         _check_writable(file)
     chosen = _task_names(names)
+    winners = Winners()
     store = RunStore(_run_directory(out, resume))
     try:
         tasks = [precision_of(resolve_task(n), precision) for n in chosen]
         settings = settings_of(seed=seed, timeout=timeout, required=required, on_device=on_device)
-        run = _Run(store, settings, resume)
+        run = _Run(store, settings, resume, winners)
         with progress(not as_json) as advance:
             run.go([(t, b, g) for t in tasks for b, g in pairs], jobs, advance)
     finally:
@@ -181,6 +183,7 @@ class _Run:
     store: RunStore
     settings: Settings
     resume: bool
+    winners: Winners
     records: list[Record] = field(default_factory=list)
 
     def go(self, pairs: Sequence[Pair], jobs: int, advance: Advance) -> None:
@@ -264,7 +267,7 @@ class _Run:
         except Exception as error:  # one task's fault must not end the others
             told = f"{type(error).__name__} while lowering: {error}; please report this"
             return refusal_of(task, target, task.precision, Status.INTERNAL_ERROR, told)
-        return generate(generator, workers, self.settings).record
+        return generate(generator, workers, self.settings, winners=self.winners).record
 
     def _take(self, got: Record | BaseException, number: int, count: int) -> None:
         if isinstance(got, BaseException):

@@ -62,7 +62,9 @@ def parameters_text(source: ParameterSource) -> str:
         why = source.reason.replace(", ", " and ")
         return f"tuned on {source.device} with {why} (stale), used as a start"
     time = f"{duration(source.seconds)}, " if source.seconds is not None else ""
-    return f"tuned on {source.device} ({time}{source.samples} samples)"
+    sizes = " ".join(f"{k}={v}" for k, v in source.sizes.items())
+    at = f" at {sizes}" if sizes else ""
+    return f"tuned on {source.device}{at} ({time}{source.samples} samples)"
 
 
 def duration(seconds: float) -> str:
@@ -132,9 +134,12 @@ def _absent(record: Record, device: str, directory: str) -> list[str]:
         lines.append(_entry("device", text))
     if not record.has(EvidenceKind.TIMED):
         source = record.parameter_source
-        chosen = f" Parameters were {parameters_text(source)};" if source else ""
-        text = f"absent.{chosen} no speed is claimed."
-        lines.append(_entry("timed", text if chosen else "absent. No speed is claimed."))
+        claim = "No speed is claimed."
+        if source is not None:
+            tuned = source.kind == "tuned"
+            tail = "nothing was timed now." if tuned else "no speed is claimed."
+            claim = f"Parameters were {parameters_text(source)}; {tail}"
+        lines.append(_entry("timed", f"absent. {claim}"))
     return lines
 
 

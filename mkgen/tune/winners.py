@@ -140,7 +140,12 @@ class Winners:
     """The user's winners, one file per device, and behind them those that ship with mkgen."""
 
     def __init__(self, directory: Path | None = None) -> None:
+        """UserError names a file that cannot be read, before anything is done with the others."""
         self.directory = directory or default_winners_directory()
+        self._roots = (self.directory, share_root("hardware_profiles") / "winners")
+        for root in self._roots:
+            for path in sorted(root.glob("*.json")):
+                _shelf(path)
 
     def put(self, winner: Winner) -> Path:
         """Stores `winner` in the place of the one with its key; gives the file."""
@@ -153,11 +158,8 @@ class Winners:
         return path
 
     def get(self, key: str, device: str) -> Winner | None:
-        """The winner under `key`; the user's own before one of ours. UserError for a broken file.
-
-        UserError names the file and what is wrong in it.
-        """
-        for root in (self.directory, share_root("hardware_profiles") / "winners"):
+        """The winner under `key` on `device`; the user's own before one of ours."""
+        for root in self._roots:
             for winner in _shelf(root / f"{device}.json").winners:
                 if winner.key == key:
                     return winner
@@ -186,7 +188,7 @@ class Winners:
             device=winner.device,
             seconds=winner.seconds,
             samples=winner.samples,
-            sizes=winner.sizes,
+            sizes=winner.sizes if winner.sizes != generator.workload.sizes else {},
             reason=reason,
         )
         return Found(winner, candidate, source)

@@ -8,7 +8,7 @@ from typing import Any
 
 from mkgen.frontend.context import Context, Operand, apply, cast, constant
 from mkgen.frontend.lower import lowers
-from mkgen.ir.nest import Value
+from mkgen.ir.nest import WIDENED, Value
 
 Number = float | int
 
@@ -96,7 +96,8 @@ def _leaky_relu(context: Context, name: str, x: Operand, slope: float = 0.01) ->
 
 @lowers("aten.to.dtype", "aten._to_copy.default")
 def _to(context: Context, name: str, x: Operand, dtype: Any, *_: Any, **__: Any) -> Operand:
-    wanted = str(dtype).removeprefix("torch.")
+    named = str(dtype).removeprefix("torch.")
+    wanted = WIDENED.get(named, named)  # what is computed in; the store narrows
     return context.pointwise(name, lambda v: _named(cast(v, wanted), name), x)
 
 

@@ -26,6 +26,7 @@ from mkgen.ir.nest import (
     value_names,
     walk_value,
 )  # fmt: skip
+from mkgen.ir.views import regroup
 
 
 def fuse(graph: Graph, keep_last: bool = False) -> tuple[Kernel, ...]:
@@ -62,9 +63,16 @@ def _inline(graph: Graph) -> list[Nest]:
 
 
 def _pinned(graph: Graph) -> set[str]:
-    """Tensors that must lie in memory: loaded under a guard, or as an index, or via one."""
+    """Tensors that must lie in memory: loaded under a guard, or as an index, or via one.
+
+    Also what a product or a scan would compute again for every element it is used in, unless it
+    is only a layout of something else.
+    """
     pinned: set[str] = set()
+    made = {nest.store.tensor: nest for nest in graph.nests}
     for nest in graph.nests:
+        if nest.tag in ("matmul", "conv"):
+            pinned |= _computed(nest, made)
         for value in walk_value(nest.store.value):
             if isinstance(value, Load):
                 if value.guard:
@@ -77,13 +85,29 @@ def _pinned(graph: Graph) -> set[str]:
     return pinned
 
 
+def _computed(nest: Nest, made: Mapping[str, Nest]) -> set[str]:
+    """What `nest` loads that is arithmetic, looking through layouts."""
+    found: set[str] = set()
+    for load in loads(nest.store.value):
+        maker = made.get(load.tensor)
+        if maker is None or maker.store.combine is not None:
+            continue
+        found |= _computed(maker, made) if _is_layout(maker) else {load.tensor}
+    return found
+
+
+def _is_layout(nest: Nest) -> bool:
+    return isinstance(nest.store.value, Load) and not nest.store.value.guard
+
+
 def _expand(value: Value, known: Mapping[str, Nest]) -> Value:
     def change(node: Value) -> Value | None:
         if isinstance(node, Load) and node.tensor in known:
             nest = known[node.tensor]
+            seen = regroup(node.shape, node.index, nest.store.shape)
             replacements = {
                 part.name: index
-                for part, index in zip(nest.store.index, node.index, strict=True)
+                for part, index in zip(nest.store.index, seen, strict=True)
                 if isinstance(part, Name)
             }
             return substitute_value(nest.store.value, replacements)
@@ -100,6 +124,9 @@ def _open(nest: Nest) -> Kernel:
             "pointwise", nest.name, parallel, space=parallel, stores=(store,), tag=nest.tag
         )
     reduction = Reduction(store.tensor, store.value.dtype, store.combine, store.value)
+    if along := nest.of_kind("scan"):
+        space = tuple(a for a in nest.axes if a.kind != "reduce")
+        return Kernel("scan", nest.name, parallel, along, (), (), space, (reduction,), tag=nest.tag)
     if nest.tag in ("matmul", "conv"):
         split = _operands(nest)
         if split is not None:
@@ -156,6 +183,8 @@ def _home(nest: Nest, kernels: list[Kernel]) -> int | None:
         later = [written[t] for t in needed if t in written]
         if any(i >= home for i in later) or _match(nest, kernels[home]) is None:
             return None
+        if any(nest.store.tensor in k.reads() for k in kernels[home:]):
+            return None  # state: the old value is still wanted
         return home  # what earlier kernels produced lies in memory by then
     last = len(kernels) - 1  # a second reduction over the same rows, of the same data
     same = kernels[last].kind == "rowwise" and nest.tag == "reduce"

@@ -32,7 +32,7 @@ from mkgen.evaluate.process import WorkerFailure
 from mkgen.evaluate.protocol import Settings
 from mkgen.files import exclusive
 from mkgen.profile import HardwareProfile
-from mkgen.program import Artifact, BufferRole, Program
+from mkgen.program import GIVEN, Artifact, Program
 from mkgen.record import EvidenceKind, Status
 from mkgen.target import Target
 from mkgen.task import Workload
@@ -272,9 +272,9 @@ class Bench:
             task, workload = self.generator.task, self.generator.workload
             values = draw(task, workload, self.settings.judge.seed)
             values |= reference_call(task, workload.sizes).parameters
-            given = program.with_role(BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.STATE)
+            given = [b.name for b in program.with_role(*GIVEN) if b.name in values]
             self._arrays = self.workers.new_directory("bench-") / "inputs"
-            save_arrays(self._arrays, {b.name: values[b.name] for b in given})
+            save_arrays(self._arrays, {name: values[name] for name in given})
         return self._arrays
 
 

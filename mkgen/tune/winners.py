@@ -210,7 +210,8 @@ def candidate_of(
         if values.keys() != template.spec.parameters.keys():
             return None
         chosen.append(template)
-        own.append(values)
+        # in the template's own order, which is that of the constants in the text
+        own.append({k: values[k] for k in template.spec.parameters})
     return generator.candidate(tuple(chosen), own)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from mkgen.expression import Int, Name, product
 from mkgen.frontend.context import Context, Operand, apply, cast, constant
 from mkgen.frontend.lower import lowers
-from mkgen.ir.nest import Axis, IndexValue, Load, Value
+from mkgen.ir.nest import WIDENED, Axis, IndexValue, Load, Value
 
 
 class Rows:
@@ -50,7 +50,7 @@ class Rows:
 
     def size(self, dtype: str) -> Value:
         """How many elements are reduced, as a value of `dtype`."""
-        return IndexValue(dtype, self.count)
+        return IndexValue(WIDENED.get(dtype, dtype), self.count)
 
 
 def _name(value: Value, name: str) -> Value:

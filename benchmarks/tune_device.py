@@ -61,15 +61,22 @@ class Row:
 
 
 def one(
-    name: str, target: Target, workers: Workers, settings: Settings, effort: Effort, out: Path
+    name: str, target: Target, workers: Workers, options: argparse.Namespace, end: float
 ) -> Row:
-    """Tunes one task on one target; a fault is a row too."""
+    """Tunes one task on one target until `end`; a fault is a row too."""
+    out: Path = options.out
+    settings = Settings(
+        Judge(scales, seed=options.seed), CompileCache(), device=True, run_timeout=60.0
+    )
     started = time.monotonic()
     journal = Journal(out / "trials.jsonl")
     tuned: Tuned | None = None
     fault = ""
     try:
         generator = Generator(find_task(name), backend_named(target.backend), target)
+        assert generator.kernels  # importing PyTorch and lowering take their time too
+        left = max(0.0, end - time.monotonic())
+        effort = Effort(options.trials, left, options.seed, options.strategy)
         tuned = tune(generator, workers, settings, effort, journal, Winners(out / "winners"))
     except MkgenError as error:
         fault = " ".join(str(error).split())
@@ -94,7 +101,6 @@ def main() -> None:
     options = parser.parse_args()
     end = time.monotonic() + options.budget
     pairs = [(name, Target.parse(t)) for name in options.tasks for t in options.targets]
-    settings = Settings(Judge(scales, seed=options.seed), CompileCache(), device=True)
     rows: list[Row] = []
     with Workers(options.jobs) as workers:
         for number, (name, target) in enumerate(pairs):
@@ -102,8 +108,7 @@ def main() -> None:
             if share <= 0:
                 rows.append(Row(name, str(target), None, "the budget was spent before it", 0.0))
                 continue
-            effort = Effort(options.trials, share, options.seed, options.strategy)
-            rows.append(one(name, target, workers, settings, effort, options.out))
+            rows.append(one(name, target, workers, options, time.monotonic() + share))
             print(rows[-1].text(), end="", flush=True)
             text = HEADS + "".join(row.text() for row in rows)
             atomic_write(options.out / "table.md", text)

@@ -253,7 +253,9 @@ def test_explain_shows_estimates_and_why_others_lose(capfd, data):
     assert [r["model_seconds"] for r in rows] == sorted(r["model_seconds"] for r in rows)
     assert "the model's estimates, not measured" in done.err
     assert "2 more: " in done.err
-    done = call(capfd, "tune", "--task", "positive.py", "--target", TARGET, "--trials", "2", "--explain")
+    done = call(
+        capfd, "tune", "--task", "positive.py", "--target", TARGET, "--trials", "2", "--explain"
+    )
     assert "against the best" in done.err
 
 

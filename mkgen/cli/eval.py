@@ -41,6 +41,7 @@ from mkgen.record import EvidenceKind, Record, Status
 from mkgen.target import Target
 from mkgen.task import Task, task_files
 from mkgen.tune.generate import generate, refusal_of
+from mkgen.tune.winners import Winners
 
 
 @click.command("eval")
@@ -113,6 +114,7 @@ def command(
         _check_writable(file)
     before = read_run(_records_file(baseline)) if baseline else None
     chosen = _task_names(names)
+    winners = Winners()
     store = RunStore(_run_directory(out, resume))
     try:
         tasks = [
@@ -121,7 +123,7 @@ def command(
             for task in resolve_tasks(name, shapes, dtype)
         ]
         settings = settings_of(seed=seed, timeout=timeout, required=required, on_device=on_device)
-        run = _Run(store, settings, resume)
+        run = _Run(store, settings, resume, winners)
         with progress(not as_json) as advance:
             run.go([(t, b, g) for t in tasks for b, g in pairs], jobs, advance)
     finally:
@@ -243,6 +245,7 @@ class _Run:
     store: RunStore
     settings: Settings
     resume: bool
+    winners: Winners
     records: list[Record] = field(default_factory=list)
 
     def go(self, pairs: Sequence[Pair], jobs: int, advance: Advance) -> None:
@@ -332,7 +335,7 @@ class _Run:
         except Exception as error:  # one task's fault must not end the others
             told = f"{type(error).__name__} while lowering: {error}; please report this"
             return refusal_of(task, target, task.precision, Status.INTERNAL_ERROR, told)
-        return generate(generator, workers, self.settings).record
+        return generate(generator, workers, self.settings, winners=self.winners).record
 
     def _take(self, got: Record | BaseException, number: int, count: int) -> None:
         if isinstance(got, BaseException):

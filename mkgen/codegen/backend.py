@@ -64,8 +64,15 @@ class Probe:
     """On a device."""
 
 
+#: Bytes written between timed runs, as a multiple of the last-level cache.
+FLUSH_FACTOR = 3
+
+
 class Loaded(ABC):
     """A program ready to run in this process."""
+
+    cache_bytes = 0
+    """The last-level cache by the profile of the program's device; 0 where none says."""
 
     @abstractmethod
     def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
@@ -79,6 +86,13 @@ class Loaded(ABC):
     def time(self, inputs: Arrays, samples: int) -> list[float]:
         """Seconds of `samples` runs on the device, by device events; cache flushed between."""
         raise NotImplementedError("this executor does not measure")
+
+    def flush_bytes(self, reported: int = 0) -> int:
+        """Bytes to write before a timed run; `reported`: the cache's size by the driver.
+
+        The larger figure counts: drivers report the L2, and some devices have a cache behind it.
+        """
+        return max(FLUSH_FACTOR * max(self.cache_bytes, reported), 1 << 20)
 
     def close(self) -> None:  # noqa: B027  (most have nothing to free)
         """Frees what `load` took."""

@@ -176,7 +176,9 @@ class _Session:
         from mkgen.evaluate.arrays import load_arrays
 
         inputs = load_arrays(Path(job["inputs"]))
-        return [float(s) for s in self.load(job).time(inputs, job["samples"])]
+        loaded = self.load(job)
+        loaded.cache_bytes = job["cache_bytes"]
+        return [float(s) for s in loaded.time(inputs, job["samples"])]
 
     def load(self, job: Job) -> Any:
         from mkgen.document import content_hash

@@ -107,9 +107,7 @@ def _both(first: Kernel, second: Kernel) -> Kernel | None:
             x: written[x.tensor].value for x in loads(value) if x.tensor in written
         }
         index = tuple(substitute_index(i, names) for i in store.index)
-        stores.append(
-            replace(store, value=map_value(value, lambda node: known.get(node)), index=index)
-        )
+        stores.append(replace(store, value=_substituted(value, known), index=index))
     return replace(first, name=second.name, stores=(*first.stores, *stores))
 
 

@@ -59,6 +59,10 @@ class BufferRole(StrEnum):
     OUTPUT = "output"
 
 
+#: Roles of the buffers a launcher is given; it makes every other one itself, or its caller does.
+GIVEN = (BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.STATE, BufferRole.CONSTANT)
+
+
 class Buffer(Document):
     """One array that steps read or write."""
 

@@ -13,7 +13,7 @@ from mkgen.evaluate.inputs import draw
 from mkgen.frontend import lower_task
 from mkgen.frontend.lower import TABLE
 from mkgen.ir.interpreter import run
-from mkgen.task import Task, load_task
+from mkgen.task import Task, Tensor, load_task
 from tests.frontend_cases import CASES, Case
 
 SEEDS = (1, 2, 3)
@@ -93,6 +93,13 @@ def test_reference_that_raises_names_the_users_line(tmp_path: Path) -> None:
         lower_task(load_task(path))
 
 
-def test_output_that_is_an_input_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="return a computed tensor"):
-        lower_task(load_task(write(tmp_path, "return x.contiguous()")))
+def test_output_that_is_an_input_is_a_copy() -> None:
+    task = Task(
+        name="same", category="broadcast", reference=lambda x: (x, x + 1.0),
+        inputs={"x": Tensor("A, B")}, bench={"A": 3, "B": 5}, check=[], heldout=[],
+    )  # fmt: skip
+    graph = lower_task(task)
+    x = np.arange(15, dtype=np.float32).reshape(3, 5)
+    same, more = run(graph, {"A": 3, "B": 5}, {"x": x}).values()
+    assert (same == x).all() and (more == x + 1).all()
+    assert all(graph.tensors[name].role == "output" for name in graph.outputs)

@@ -11,15 +11,13 @@ class CudaPrinter(CudaLikePrinter):
     """What CUDA spells its own way."""
 
     language = "cuda"
+    types = {**CudaLikePrinter.types, "bfloat16": "__nv_bfloat16"}
+    headers = {"": "cuda_runtime.h", "__half": "cuda_fp16.h", "__nv_bfloat16": "cuda_bf16.h"}
     extension = ".cu"
     error = "cudaError_t"
     stream = "cudaStream_t"
     rtc_guard = "__CUDACC_RTC__"
     shuffle = "__shfl_xor_sync(0xffffffffu, {0}, {1})"
-
-    def preamble(self, body: str) -> str:
-        """The runtime's header."""
-        return "#include <cuda_runtime.h>\n"
 
     def launch(self, entry: str, grid: str, block: str, shared: str, arguments: str) -> str:
         """By cudaLaunchKernelEx, which is plain C++."""

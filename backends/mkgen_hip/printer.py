@@ -12,15 +12,17 @@ class HipPrinter(CudaLikePrinter):
     """What HIP spells its own way."""
 
     language = "hip"
+    types = {**CudaLikePrinter.types, "bfloat16": "__hip_bfloat16"}
+    headers = {
+        "": "hip/hip_runtime.h",
+        "__half": "hip/hip_fp16.h",
+        "__hip_bfloat16": "hip/hip_bf16.h",
+    }
     extension = ".hip"
     error = "hipError_t"
     stream = "hipStream_t"
     rtc_guard = "__HIPCC_RTC__"
     shuffle = "__shfl_xor({0}, {1})"
-
-    def preamble(self, body: str) -> str:
-        """The runtime's header."""
-        return "#include <hip/hip_runtime.h>\n"
 
     def launch(self, entry: str, grid: str, block: str, shared: str, arguments: str) -> str:
         """By the launch macro, which every HIP compiler and plain C++ read."""

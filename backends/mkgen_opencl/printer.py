@@ -20,12 +20,20 @@ class OpenclPrinter(CPrinter):
     types = {
         "float32": "float", "float64": "double", "int32": "int", "int64": "long",
         "int16": "short", "int8": "char", "uint8": "uchar", "bool": "uchar",
+        "float16": "half", "bfloat16": "ushort",
+    }  # fmt: skip
+    reads = {"float16": "vload_half({1}, {0})", "bfloat16": "from_bfloat16({0}[{1}])"}
+    writes = {
+        "float16": "vstore_half_rte({2}, {1}, {0});", "bfloat16": "{0}[{1}] = to_bfloat16({2});",
     }  # fmt: skip
     calls = {
         "exp": "exp({0})", "log": "log({0})", "sqrt": "sqrt({0})", "rsqrt": "rsqrt({0})",
         "erf": "erf({0})", "tanh": "tanh({0})", "sigmoid": "(1.0f / (1.0f + exp(-({0}))))",
         "abs": "fabs({0})", "floor": "floor({0})", "maximum": "maximum({0}, {1})",
         "minimum": "minimum({0}, {1})", "isnan": "isnan({0})", "not": "!({0})",
+        "pow": "pow({0}, {1})", "sin": "sin({0})", "cos": "cos({0})", "log1p": "log1p({0})",
+        "expm1": "expm1({0})", "ceil": "ceil({0})", "trunc": "trunc({0})", "round": "rint({0})",
+        "fmod": "fmod({0}, {1})",
     }  # fmt: skip
     device_function = ""
     shared_pointer = "__local "
@@ -51,6 +59,11 @@ class OpenclPrinter(CPrinter):
     def define(self, name: str, code: str) -> str:
         """A macro that follows from others."""
         return f"#define {name} ({code})"
+
+    def helpers(self, body: str) -> str:
+        """bfloat16 as the upper half of a float, which OpenCL C has no type for."""
+        made = "".join(text for word, text in _BFLOAT16.items() if f"{word}(" in body)
+        return made + super().helpers(body)
 
     def parameter(self, argument: Argument) -> str:
         """A pointer to global memory."""
@@ -129,6 +142,21 @@ class OpenclPrinter(CPrinter):
         own = {k: v for k, v in plan.parameters.items() if k in used}
         return "// Parameters of this variant.\n" + self.constants(own, "int") if own else ""
 
+
+_BFLOAT16 = {
+    "from_bfloat16": """// bfloat16 is the upper half of a float.
+float from_bfloat16(ushort bits) { return as_float((uint)bits << 16); }
+
+""",
+    "to_bfloat16": """// Rounds to the nearest bfloat16, ties to even; a NaN stays one.
+ushort to_bfloat16(float value) {
+  const uint bits = as_uint(value);
+  if (isnan(value)) return (ushort)(bits >> 16 | 64);
+  return (ushort)(bits + 0x7fff + (bits >> 16 & 1) >> 16);
+}
+
+""",
+}
 
 _HELPER = """static cl_int enqueue(cl_command_queue queue, cl_program program, const char* name,
                       cl_uint count, const cl_mem* const* arguments, cl_uint rank,

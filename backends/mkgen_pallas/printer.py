@@ -13,7 +13,7 @@ from mkgen.codegen.python_printer import PythonPrinter
 from mkgen.codegen.render import LaunchPlan, Plan
 from mkgen.codegen.view import View
 from mkgen.expression import evaluate
-from mkgen.ir.nest import Load, index_names
+from mkgen.ir.nest import WIDENED, Load, index_names
 from mkgen.program import Configuration, Functional, Launch, Step
 from mkgen_pallas.layout import Layout
 from mkgen_pallas.steps import launcher_steps
@@ -55,6 +55,9 @@ class PallasPrinter(PythonPrinter):
         "sigmoid": "(1.0 / (1.0 + jnp.exp(-({0}))))", "abs": "jnp.abs({0})",
         "floor": "jnp.floor({0})", "not": "~({0})",
         "maximum": "jnp.maximum({0}, {1})", "minimum": "jnp.minimum({0}, {1})",
+        "pow": "jnp.power({0}, {1})", "sin": "jnp.sin({0})", "cos": "jnp.cos({0})",
+        "log1p": "jnp.log1p({0})", "expm1": "jnp.expm1({0})", "ceil": "jnp.ceil({0})",
+        "trunc": "jnp.trunc({0})", "round": "jnp.round({0})", "fmod": "jax.lax.rem({0}, {1})",
     }  # fmt: skip
 
     def __init__(self, gpu: bool) -> None:
@@ -66,18 +69,21 @@ class PallasPrinter(PythonPrinter):
 
     def load(self, load: Load, offset: Text, scope: Scope) -> Text:
         """On a GPU a masked read; on a TPU the block of the tensor."""
+        wide = f".astype(jnp.{self.dtype(load.dtype)})" if load.stored else ""
         if not self.gpu:
-            return Text(f"{load.tensor}[...]")
+            return Text(f"{load.tensor}[...]{wide}")
         axes = frozenset().union(*(index_names(i) for i in load.index), frozenset())
         masks = list(dict.fromkeys(scope.masks[a] for a in sorted(axes & set(scope.masks))))
         for bound in load.guard:
             code = self.index(bound.index)
             masks += [f"(0 <= {code})", f"({code} < {self.index(bound.extent)})"]
         if not masks:
-            return Text(f"{load.tensor}[{offset.code}]")
+            return Text(f"{load.tensor}[{offset.code}]{wide}")
         other = self.literal(load.other or 0, load.dtype).code
         mask = " & ".join(masks)
-        return Text(f"plgpu.load({load.tensor}.at[{offset.code}], mask={mask}, other={other})")
+        return Text(
+            f"plgpu.load({load.tensor}.at[{offset.code}], mask={mask}, other={other}){wide}"
+        )
 
     def select(self, condition: Text, yes: Text, no: Text) -> Text:
         """`jnp.where`."""
@@ -89,6 +95,8 @@ class PallasPrinter(PythonPrinter):
 
     def store(self, tensor: str, dtype: str, offset: str, code: str, source: str) -> str:
         """A write of the block, or of the elements at an offset."""
+        if dtype in WIDENED:
+            code = f"({code}).astype(jnp.{dtype})"
         if not self.gpu:
             return f"{tensor}[...] = {code}"
         return f"plgpu.store({tensor}.at[{offset}], {code})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mkgen.codegen.render import Plan
 from mkgen.codegen.view import Argument
@@ -17,12 +17,22 @@ class CudaLikePrinter(CPrinter):
     types = {
         "float32": "float", "float64": "double", "int32": "int", "int64": "long long",
         "int16": "short", "int8": "signed char", "uint8": "unsigned char", "bool": "bool",
+        "float16": "__half",
     }  # fmt: skip
+    reads = {"float16": "__half2float({0}[{1}])", "bfloat16": "__bfloat162float({0}[{1}])"}
+    writes = {
+        "float16": "{0}[{1}] = __float2half({2});", "bfloat16": "{0}[{1}] = __float2bfloat16({2});",
+    }  # fmt: skip
+    headers: Mapping[str, str]
+    """A type that the runtime's header does not have -> its own header."""
     calls = {
         "exp": "expf({0})", "log": "logf({0})", "sqrt": "sqrtf({0})", "rsqrt": "rsqrtf({0})",
         "erf": "erff({0})", "tanh": "tanhf({0})", "sigmoid": "(1.0f / (1.0f + expf(-({0}))))",
         "abs": "fabsf({0})", "floor": "floorf({0})", "maximum": "maximum({0}, {1})",
         "minimum": "minimum({0}, {1})", "isnan": "isnan({0})", "not": "!({0})",
+        "pow": "powf({0}, {1})", "sin": "sinf({0})", "cos": "cosf({0})", "log1p": "log1pf({0})",
+        "expm1": "expm1f({0})", "ceil": "ceilf({0})", "trunc": "truncf({0})",
+        "round": "rintf({0})", "fmod": "fmodf({0}, {1})",
     }  # fmt: skip
     device_function = "__device__ "
     shuffles = True
@@ -36,6 +46,11 @@ class CudaLikePrinter(CPrinter):
     stream: str
     rtc_guard: str
     """Macro that run-time compilers define: they take no host code."""
+
+    def preamble(self, body: str) -> str:
+        """The runtime's header, and those of the types that `body` uses."""
+        used = [header for word, header in self.headers.items() if word in body]
+        return "".join(f"#include <{header}>\n" for header in dict.fromkeys(used))
 
     def group(self, axis: int, rank: int) -> str:
         """Position of the block along an axis."""
@@ -57,9 +72,8 @@ class CudaLikePrinter(CPrinter):
     def launcher(self, plan: Plan) -> str:
         """A host function that launches every kernel on `stream`."""
         buffers = (*plan.inputs, *plan.outputs, *plan.temporaries)
-        outputs = {b.name for b in (*plan.outputs, *plan.temporaries)}
         parameters = [
-            f"{'' if b.name in outputs else 'const '}{self.types[b.dtype]}* {b.name}"
+            f"{'' if b.name in plan.writable else 'const '}{self.types[b.dtype]}* {b.name}"
             for b in buffers
         ] + [f"{self.stream} stream"]
         lines = [

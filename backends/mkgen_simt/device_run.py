@@ -11,10 +11,9 @@ import numpy as np
 
 from mkgen.codegen.backend import Arrays, Loaded
 from mkgen.errors import ExecutionError
-from mkgen.program import Buffer, BufferRole, Glue, Launch, Program, Repeat, Simt
+from mkgen.program import GIVEN, Buffer, BufferRole, Glue, Launch, Program, Repeat, Simt
 
 #: What the caller must supply; everything else is filled here.
-GIVEN = (BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.STATE, BufferRole.CONSTANT)
 _WARM_UP = 3
 _FLUSH_FACTOR = 4
 #: No buffer's name: beside the buffers it holds what empties the cache.

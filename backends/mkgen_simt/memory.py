@@ -9,12 +9,11 @@ import numpy as np
 from mkgen.codegen.backend import Arrays
 from mkgen.errors import ExecutionError
 from mkgen.fence import fenced_bytes
-from mkgen.program import Buffer, BufferRole, Program
+from mkgen.program import GIVEN, Buffer, BufferRole, Program
 
 GUARD = 4096
 """Bytes on each side of a buffer."""
 
-GIVEN = frozenset({BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.STATE, BufferRole.CONSTANT})
 READ_ONLY = frozenset({BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.CONSTANT})
 RETURNED = frozenset({BufferRole.OUTPUT, BufferRole.STATE})
 

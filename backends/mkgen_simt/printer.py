@@ -37,6 +37,10 @@ class CPrinter(DialectPrinter):
         self.index_type = "int"
 
     types: Mapping[str, str]
+    reads: Mapping[str, str]
+    """16-bit dtype -> format of a load as float, {0} tensor, {1} offset."""
+    writes: Mapping[str, str]
+    """16-bit dtype -> format of a store of a float, {0} tensor, {1} offset, {2} value."""
     device_function: str
     """Before a helper function: `__device__ `."""
     shared_pointer: str
@@ -69,7 +73,7 @@ class CPrinter(DialectPrinter):
 
     def load(self, load: Load, offset: Text, scope: Scope) -> Text:
         """`x[i]`, or a guarded read: `inside ? x[i] : 0.0f`."""
-        code = f"{load.tensor}[{offset.code}]"
+        code = self.read(load.stored, load.tensor, offset.code)
         if not load.guard:
             return Text(code)
         tests = [
@@ -117,8 +121,12 @@ class CPrinter(DialectPrinter):
         return f"{target} = {code};"
 
     def store(self, tensor: str, dtype: str, offset: str, code: str, source: str) -> str:
-        """`y[i] = value;`."""
-        return f"{tensor}[{offset}] = {code};"
+        """`y[i] = value;`, rounded where memory is narrower than what is computed in."""
+        return self.writes.get(dtype, "{0}[{1}] = {2};").format(tensor, offset, code)
+
+    def read(self, stored: str, tensor: str, offset: str) -> str:
+        """`x[i]`, widened where memory is narrower than what is computed in."""
+        return self.reads.get(stored, "{0}[{1}]").format(tensor, offset)
 
     # -- files ----------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import math
 
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.package.model_file import ModelCall, allocations, model_text, returned
-from mkgen.program import BufferRole
+from mkgen.program import GIVEN, BufferRole
 from mkgen_simt.package import (
     build_script,
     call_lines,
@@ -100,7 +100,7 @@ def _on_cpu(plan: PackagePlan) -> str:
             f"    {types[b.name]}* const {b.name}_usm = "
             f"sycl::malloc_shared<{types[b.name]}>({count}, queue);\n"
         )
-        if b.role in (BufferRole.INPUT, BufferRole.PARAMETER) or b.initial is not None:
+        if b.role in GIVEN or b.initial is not None:
             takes += f"    queue.memcpy({b.name}_usm, {b.name}, {bytes_}).wait();\n"
         if b.role is BufferRole.OUTPUT:
             gives += f"    queue.memcpy({b.name}, {b.name}_usm, {bytes_}).wait();\n"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mkgen.codegen.render import Plan
 from mkgen.codegen.view import Argument
 from mkgen.expression import Expression, Int, to_c
+from mkgen.ir.nest import WIDENED
 from mkgen_simt.printer import BESIDE_BRACE, CPrinter, wrap
 
 
@@ -18,6 +19,12 @@ class SyclPrinter(CPrinter):
     types = {
         "float32": "float", "float64": "double", "int32": "int", "int64": "long long",
         "int16": "short", "int8": "signed char", "uint8": "unsigned char", "bool": "bool",
+        "float16": "sycl::half", "bfloat16": "oneapi::bfloat16",
+    }  # fmt: skip
+    reads = dict.fromkeys(WIDENED, "static_cast<float>({0}[{1}])")
+    writes = {
+        "float16": "{0}[{1}] = static_cast<sycl::half>({2});",
+        "bfloat16": "{0}[{1}] = static_cast<oneapi::bfloat16>({2});",
     }  # fmt: skip
     calls = {
         "exp": "sycl::exp({0})", "log": "sycl::log({0})", "sqrt": "sycl::sqrt({0})",
@@ -25,6 +32,9 @@ class SyclPrinter(CPrinter):
         "sigmoid": "(1.0f / (1.0f + sycl::exp(-({0}))))", "abs": "sycl::fabs({0})",
         "floor": "sycl::floor({0})", "maximum": "maximum({0}, {1})",
         "minimum": "minimum({0}, {1})", "isnan": "sycl::isnan({0})", "not": "!({0})",
+        "pow": "sycl::pow({0}, {1})", "sin": "sycl::sin({0})", "cos": "sycl::cos({0})",
+        "log1p": "sycl::log1p({0})", "expm1": "sycl::expm1({0})", "ceil": "sycl::ceil({0})",
+        "trunc": "sycl::trunc({0})", "round": "sycl::rint({0})", "fmod": "sycl::fmod({0}, {1})",
     }  # fmt: skip
     device_function = "inline "
     shuffles = True
@@ -85,9 +95,8 @@ class SyclPrinter(CPrinter):
     def launcher(self, plan: Plan) -> str:
         """A host function that submits every kernel to `queue`."""
         buffers = (*plan.inputs, *plan.outputs, *plan.temporaries)
-        outputs = {b.name for b in (*plan.outputs, *plan.temporaries)}
         parameters = ["sycl::queue& queue"] + [
-            f"{'' if b.name in outputs else 'const '}{self.types[b.dtype]}* {b.name}"
+            f"{'' if b.name in plan.writable else 'const '}{self.types[b.dtype]}* {b.name}"
             for b in buffers
         ]
         lines = []

@@ -23,7 +23,65 @@ def row_max(value):
     """The largest value; NaN wins, as in PyTorch."""
     return tl.max(value, axis=0) + tl.sum(tl.where(value != value, value, 0.0), axis=0)
 '''
-_MINIMUM = _MAXIMUM.replace("max", "min").replace("largest", "smallest")
+_HELPERS = {
+    "row_max": _MAXIMUM,
+    "row_min": _MAXIMUM.replace("max", "min").replace("largest", "smallest"),
+    "power": '''
+
+@triton.jit
+def power(base, exponent):
+    """base ** exponent as C has it: of a negative base for whole exponents only."""
+    size = tl.exp2(exponent * tl.log2(tl.abs(base)))
+    whole = tl.floor(exponent) == exponent
+    odd = whole & (2.0 * tl.floor(exponent * 0.5) != exponent)
+    signed = tl.where(odd, -size, size)
+    negative = tl.where(whole, signed, float("nan"))
+    result = tl.where(base < 0.0, negative, size)
+    return tl.where((exponent == 0.0) | (base == 1.0), 1.0, result)
+''',
+    "log1p": '''
+
+@triton.jit
+def log1p(x):
+    """log(1 + x) without losing a small x (Kahan's correction of the rounded sum)."""
+    total = 1.0 + x
+    near = tl.where(total == 1.0, 1.0, total - 1.0)
+    corrected = tl.log(total) * (x / near)
+    return tl.where(total == 1.0, x, tl.where(total == float("inf"), total, corrected))
+''',
+    "expm1": '''
+
+@triton.jit
+def expm1(x):
+    """exp(x) - 1 without losing a small x: a series near 0, where the difference cancels."""
+    series = 1.0 / 40320.0
+    series = series * x + 1.0 / 5040.0
+    series = series * x + 1.0 / 720.0
+    series = series * x + 1.0 / 120.0
+    series = series * x + 1.0 / 24.0
+    series = series * x + 1.0 / 6.0
+    series = series * x + 0.5
+    series = (series * x + 1.0) * x
+    return tl.where(tl.abs(x) < 0.5, series, tl.exp(x) - 1.0)
+''',
+    "truncated": '''
+
+@triton.jit
+def truncated(x):
+    """The whole part, towards zero."""
+    return tl.where(x < 0.0, tl.ceil(x), tl.floor(x))
+''',
+    "rounded": '''
+
+@triton.jit
+def rounded(x):
+    """The nearest whole number, ties to even."""
+    below = tl.floor(x)
+    rest = x - below
+    odd = 2.0 * tl.floor(below * 0.5) != below
+    return tl.where((rest > 0.5) | ((rest == 0.5) & odd), below + 1.0, below)
+''',
+}
 
 
 class TritonPrinter(PythonPrinter):
@@ -38,6 +96,9 @@ class TritonPrinter(PythonPrinter):
         "floor": "tl.floor({0})", "not": "~({0})",
         "maximum": "tl.maximum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)",
         "minimum": "tl.minimum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)",
+        "pow": "power({0}, {1})", "sin": "tl.sin({0})", "cos": "tl.cos({0})",
+        "log1p": "log1p({0})", "expm1": "expm1({0})", "ceil": "tl.ceil({0})",
+        "trunc": "truncated({0})", "round": "rounded({0})", "fmod": "(({0}) % ({1}))",
     }  # fmt: skip
 
     def load(self, load: Load, offset: Text, scope: Scope) -> Text:
@@ -48,10 +109,11 @@ class TritonPrinter(PythonPrinter):
             code = self.index(bound.index)
             masks += [f"(0 <= {code})", f"({code} < {self.index(bound.extent)})"]
         pointer = load.tensor if offset.code == "0" else f"{load.tensor} + {offset.code}"
+        wide = f".to(tl.{load.dtype})" if load.stored else ""
         if not masks:
-            return Text(f"tl.load({pointer})")
+            return Text(f"tl.load({pointer}){wide}")
         other = self.literal(load.other or 0, load.dtype).code
-        return Text(f"tl.load({pointer}, mask={' & '.join(masks)}, other={other})")
+        return Text(f"tl.load({pointer}, mask={' & '.join(masks)}, other={other}){wide}")
 
     def select(self, condition: Text, yes: Text, no: Text) -> Text:
         """`tl.where`."""
@@ -76,9 +138,8 @@ class TritonPrinter(PythonPrinter):
         return "import torch\nimport triton\nimport triton.language as tl\n"
 
     def helpers(self, body: str) -> str:
-        """Row reductions that let NaN win."""
-        made = _MAXIMUM if "row_max(" in body else ""
-        return made + (_MINIMUM if "row_min(" in body else "") + "\n\n"
+        """Functions that Triton's language lacks, and row reductions that let NaN win."""
+        return "".join(t for w, t in _HELPERS.items() if re.search(rf"\b{w}\(", body)) + "\n\n"
 
     def reduce(self, combine: str, dtype: str, value: str) -> str:
         """A block combined to one value."""

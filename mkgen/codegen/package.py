@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mkgen.program import Buffer, BufferRole, PrecisionClass, Program
+from mkgen.program import GIVEN, Buffer, BufferRole, PrecisionClass, Program
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class PackagePlan:
 
     @property
     def inputs(self) -> tuple[Buffer, ...]:
-        """What the launcher reads: inputs, then the module's parameters."""
-        return self.program.with_role(BufferRole.INPUT, BufferRole.PARAMETER)
+        """What the launcher is given: inputs, then the module's parameters and state."""
+        return self.program.with_role(*GIVEN)
 
     @property
     def outputs(self) -> tuple[Buffer, ...]:

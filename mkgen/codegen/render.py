@@ -12,9 +12,11 @@ from mkgen.codegen.printer import Printer
 from mkgen.codegen.template import Parameters, Template, compiled
 from mkgen.codegen.view import View, make_view
 from mkgen.expression import Expression, evaluate, parse, substitute
+from mkgen.ir.kernel import GIVEN as GIVEN_ROLES
 from mkgen.ir.kernel import Kernel
 from mkgen.ir.nest import Graph, describe_shape
 from mkgen.program import (
+    GIVEN,
     Buffer,
     BufferRole,
     Configuration,
@@ -70,6 +72,17 @@ class Plan:
     parameters: dict[str, int]
     """Constants of the variant."""
     glue: tuple[Glue, ...] = ()
+
+    @property
+    def writable(self) -> frozenset[str]:
+        """Names of the buffers the launcher writes: outputs, temporaries, state that changes."""
+        own = {b.name for b in (*self.outputs, *self.temporaries)}
+        return frozenset(own | {name for launch in self.launches for name in launch.writes})
+
+    @property
+    def updated(self) -> tuple[Buffer, ...]:
+        """State that the launcher changes."""
+        return tuple(b for b in self.inputs if b.name in self.writable)
 
 
 class DialectPrinter(Printer):
@@ -339,18 +352,19 @@ def _plan(
     roles = {
         "input": BufferRole.INPUT, "parameter": BufferRole.PARAMETER,
         "output": BufferRole.OUTPUT, "temporary": BufferRole.TEMPORARY,
+        "state": BufferRole.STATE,
     }  # fmt: skip
     made = [
         Buffer(name=n, dtype=cast(Dtype, t.dtype), shape=graph.shape(n, values), role=roles[t.role])
         for n, t in graph.tensors.items()
-        if n in used or t.role in ("input", "parameter")
+        if n in used or t.role in GIVEN_ROLES
     ]
     outputs = {n: b for b in made for n in [b.name] if b.role is BufferRole.OUTPUT}
     return Plan(
         name=request.task.name,
         title=request.task.title,
         launcher=launcher,
-        inputs=tuple(b for b in made if b.role in (BufferRole.INPUT, BufferRole.PARAMETER)),
+        inputs=tuple(b for b in made if b.role in GIVEN),
         outputs=tuple(outputs[n] for n in graph.outputs),
         temporaries=tuple(b for b in made if b.role is BufferRole.TEMPORARY),
         shapes={n: t.shape for n, t in graph.tensors.items()},
@@ -383,12 +397,10 @@ def head_lines(
     shapes = [
         f"{n}{describe_shape(graph.tensors[n].shape, values)}"
         for n, t in graph.tensors.items()
-        if t.role in ("input", "parameter")
+        if t.role in GIVEN_ROLES
     ]
     outputs = [f"{n}{describe_shape(graph.tensors[n].shape, values)}" for n in graph.outputs]
-    dtypes = dict.fromkeys(
-        t.dtype for n, t in graph.tensors.items() if t.role in ("input", "parameter")
-    )
+    dtypes = dict.fromkeys(t.dtype for n, t in graph.tensors.items() if t.role in GIVEN_ROLES)
     lines = [f"{title}.", f"{', '.join(dtypes)}: {', '.join(shapes)} -> {', '.join(outputs)}."]
     templates = ", ".join(dict.fromkeys(t.name for t in request.templates))
     return (

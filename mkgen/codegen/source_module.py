@@ -14,17 +14,9 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from mkgen.errors import CompileError
-from mkgen.program import Buffer, BufferRole, Program
+from mkgen.program import GIVEN, Buffer, BufferRole, Program
 
 _count = itertools.count()
-
-#: Roles of the buffers a launcher is given; it allocates every other one itself.
-ARGUMENT_ROLES = (
-    BufferRole.INPUT,
-    BufferRole.PARAMETER,
-    BufferRole.STATE,
-    BufferRole.CONSTANT,
-)
 
 
 def write_source(program: Program, directory: Path) -> Path:
@@ -90,7 +82,7 @@ def launcher_of(module: ModuleType, program: Program) -> Callable[..., Any]:
 
 def argument_buffers(program: Program) -> tuple[Buffer, ...]:
     """The buffers the launcher takes, in its order."""
-    return program.with_role(*ARGUMENT_ROLES)
+    return program.with_role(*GIVEN)
 
 
 def written_names(program: Program) -> frozenset[str]:

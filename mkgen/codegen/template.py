@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from mkgen.document import Document
 from mkgen.errors import UserError
 from mkgen.expression import evaluate, parse
-from mkgen.ir.kernel import Kernel
+from mkgen.ir.kernel import Kernel, KernelKind
 from mkgen.program import Dtype, PrecisionClass
 from mkgen.share import share_root
 
@@ -59,7 +59,7 @@ class CostSpec(Document):
 class TemplateSpec(Document):
     """The front matter of a template."""
 
-    kind: Literal["pointwise", "rowwise", "contraction", "window"]
+    kind: KernelKind
     """The form of kernel it renders."""
     summary: str
     dialect: str

@@ -17,7 +17,7 @@ from mkgen.evaluate.jobs import Description, Runner, accepts, compile_program, d
 from mkgen.evaluate.oracle import Case
 from mkgen.evaluate.pool import Lease, Workers
 from mkgen.evaluate.process import WorkerFailure
-from mkgen.program import Artifact, BufferRole, Program
+from mkgen.program import GIVEN, Artifact, BufferRole, Program
 from mkgen.record import ErrorFigures, Evidence, EvidenceKind, Status, WorkloadResult
 from mkgen.task import Workload
 
@@ -311,7 +311,7 @@ class Execution:
 def _inputs(program: Program, case: Case) -> Inputs:
     """The arrays `program` reads, by buffer name. Stop when it wants others than the task's."""
     chosen: Inputs = {}
-    for buffer in program.with_role(BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.STATE):
+    for buffer in program.with_role(*GIVEN):
         array = case.inputs.get(buffer.name)
         if array is None:
             known = ", ".join(case.inputs)

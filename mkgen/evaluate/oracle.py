@@ -238,12 +238,16 @@ def _expected(
     oracle = oracle.astype(np.float64, copy=False)
     strict = _own_error(oracle, own[0])
     error = max(strict, *(_own_error(oracle, o) for o in own))
-    eps = epsilon(dtype)
+    # 16-bit floats are computed in float32 and rounded once, to half a unit in the last place
+    narrow = dtype.itemsize == 2
+    eps = epsilon(np.dtype(np.float32)) if narrow else epsilon(dtype)
     if dtype == np.float64:
         # The oracle is no wider than the output; its own rounding stands for PyTorch's.
         error = max(error, eps * _largest(oracle))
     terms, count = scale
     floor = np.abs(np.asarray(terms)) * (FLOOR_FACTOR * eps * float(np.sqrt(count)))
+    if narrow:
+        floor = floor + np.abs(np.nan_to_num(oracle, posinf=0.0, neginf=0.0)) * epsilon(dtype) / 2
     np.broadcast_to(floor, oracle.shape)  # refuse a scale of another shape here, not in a compare
     return Expected(label, state, dtype, oracle, error, floor, strict_error=strict)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mkgen.errors import UnsupportedError
-from mkgen.expression import Expression, Int, Name, evaluate
+from mkgen.expression import Expression, Int, Name, evaluate, product
 from mkgen.ir.nest import (
+    WIDENED,
     Apply,
     Axis,
     Constant,
@@ -100,15 +101,23 @@ RESERVED = frozenset(keyword.kwlist) | frozenset(
 
 @dataclass(frozen=True)
 class Operand:
-    """A tensor as a lowering sees it."""
+    """A tensor as a lowering sees it; one with another `shape` over the same name is a view.
+
+    `dtype` is PyTorch's; `stored` the dtype in memory where that differs (a result of float16
+    operands stays float32 between kernels).
+    """
 
     name: str
     dtype: str
     shape: tuple[Expression, ...]
+    stored: str = ""
 
     def at(self, *index: Expression) -> Load:
-        """The load of one element."""
-        return Load(self.dtype, self.name, self.shape, tuple(index))
+        """The load of one element, widened to the dtype that is computed in."""
+        memory = self.stored or self.dtype
+        computed = WIDENED.get(memory, memory)
+        stored = "" if memory == computed else memory
+        return Load(computed, self.name, self.shape, tuple(index), stored=stored)
 
 
 @dataclass
@@ -120,6 +129,8 @@ class Context:
     taken: set[str] = field(default_factory=set)
     where: str = ""
     """The user's file and line of the node being lowered."""
+    updates: list[tuple[Operand, tuple[Axis, ...], Value]] = field(default_factory=list)
+    """State that is written when all else is done: what, over which axes, the new value."""
 
     def fresh(self, wish: str) -> str:
         """A variable name like `wish` that nothing else has."""
@@ -170,16 +181,38 @@ class Context:
         dtype: str | None = None,
         tag: str = "",
     ) -> Operand:
-        """A nest over `axes` storing to a new temporary over its parallel axes."""
+        """A nest over `axes` storing to a new temporary over those that are not reduced."""
         name = self.fresh(wish)
-        parallel = tuple(a for a in axes if a.kind == "parallel")
-        shape = tuple(a.extent for a in parallel)
-        index = tuple(Name(a.name) for a in parallel)
+        kept = tuple(a for a in axes if a.kind != "reduce")
+        shape = tuple(a.extent for a in kept)
+        index = tuple(Name(a.name) for a in kept)
         dtype = dtype or value.dtype
         self.graph.tensors[name] = TensorInfo(name, dtype, shape, "temporary")
         store = Store(name, shape, index, value, combine)
         self.graph.nests.append(Nest(name, tuple(axes), store, tag))
         return Operand(name, dtype, shape)
+
+    def view(self, operand: Operand, shape: Sequence[Expression]) -> Operand:
+        """`operand` in row-major order with other dimensions; nothing is computed or copied.
+
+        Raises UnsupportedError when the number of elements differs.
+        """
+        before, after = (self.extent(product(list(s))) for s in (operand.shape, shape))
+        if before != after:
+            raise self.unsupported(f"a view of {before} elements as {after}")
+        return replace(operand, shape=tuple(shape))
+
+    def update(self, operand: Operand, axes: Sequence[Axis], value: Value) -> None:
+        """Writes `value` over `axes`, one per dimension, to a state once all else is computed.
+
+        Raises UnsupportedError when `operand` is no state: a reference may not change its inputs.
+        """
+        info = self.graph.tensors[operand.name]
+        if info.role not in ("parameter", "state"):
+            raise self.unsupported(f"{operand.name} is changed in place, but it is an {info.role}")
+        self.graph.tensors[operand.name] = replace(info, role="state")
+        self.updates = [u for u in self.updates if u[0].name != operand.name]
+        self.updates.append((operand, tuple(axes), value))
 
     def pointwise(
         self, wish: str, compute: Callable[..., Value], *operands: Operand | float | int | bool
@@ -188,7 +221,7 @@ class Context:
         tensors = [o for o in operands if isinstance(o, Operand)]
         shape = self.broadcast([t.shape for t in tensors])
         axes = self.axes(shape)
-        dtype = promote([t.dtype for t in tensors])
+        dtype = promote([WIDENED.get(t.dtype, t.dtype) for t in tensors])
         values = [
             self.read(o, axes) if isinstance(o, Operand) else constant(o, dtype) for o in operands
         ]
@@ -231,9 +264,7 @@ _ORDER = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat
 
 
 def promote(dtypes: Sequence[str]) -> str:
-    """The dtype of an operation over tensors of `dtypes` (float16 with bfloat16 gives float32)."""
-    if {"float16", "bfloat16"} <= set(dtypes):
-        return "float32"
+    """The dtype of an operation over values of `dtypes`."""
     return max(dtypes, key=_ORDER.index)
 
 

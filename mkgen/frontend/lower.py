@@ -6,12 +6,14 @@ import operator
 import re
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from mkgen.errors import UnsupportedError, UserError
 from mkgen.expression import Expression, Int, Name, parse
 from mkgen.frontend.context import Context, Operand
-from mkgen.ir.nest import Graph, TensorInfo
+from mkgen.frontend.mutation import changed_argument, functional_form, replace_operand
+from mkgen.ir.nest import WIDENED, Graph, Indirect, Load, Nest, Store, TensorInfo, Value, map_value
 from mkgen.task import Task
 
 Lowering = Callable[..., Operand | tuple[Operand, ...]]
@@ -42,9 +44,19 @@ def lower_task(task: Task) -> Graph:
     that one text serves all. Raises UnsupportedError naming op, file and line; UserError when the
     reference raises.
     """
-    from mkgen.frontend import contraction, index, pointwise, reduction, window
+    from mkgen.frontend import (
+        contraction,
+        index,
+        loss,
+        normalization,
+        pointwise,
+        reduction,
+        scan,
+        window,
+    )
 
-    assert all((contraction, index, pointwise, reduction, window))  # importing them fills TABLE
+    # importing them fills TABLE
+    assert all((contraction, index, loss, normalization, pointwise, reduction, scan, window))
     sizes = dict((task.check or (task.bench,))[0])
     program = _trace(task, sizes)
     graph = Graph(task.name, {}, [], (), {})
@@ -162,8 +174,9 @@ def _lower_node(context: Context, node: Any, operands: dict[str, Any]) -> Any:
 
     if node.target is operator.getitem:
         return operands[node.args[0].name][node.args[1]]
+    changed = changed_argument(node)
     overload = str(node.target)
-    lowering = TABLE.get(overload)
+    lowering = TABLE.get(overload) or TABLE.get(functional_form(overload) if changed else "")
     if lowering is None:
         raise UnsupportedError(
             f"mkgen has no lowering for {overload}{context.where}. docs/add-an-op.md shows how to "
@@ -175,46 +188,88 @@ def _lower_node(context: Context, node: Any, operands: dict[str, Any]) -> Any:
 
     args = torch.fx.node.map_arg(list(node.args), value)
     kwargs = torch.fx.node.map_arg(dict(node.kwargs), value)
-    return lowering(context, node.name, *args, **kwargs)
+    result = lowering(context, node.name, *args, **kwargs)
+    result = _as_traced(result, node.meta.get("val"))
+    if changed is not None and result is not operands[changed.name]:
+        replace_operand(context, node, changed, result, operands)
+    return result
+
+
+def _as_traced(result: Any, traced: Any) -> Any:
+    """`result` with the dtype PyTorch gives it: what is computed in float32 may be float16 there.
+
+    A Python number among the operands, for one, never widens a tensor.
+    """
+    if isinstance(result, tuple | list):
+        values = traced if isinstance(traced, tuple | list) else [None] * len(result)
+        return tuple(_as_traced(r, v) for r, v in zip(result, values, strict=True))
+    dtype = str(getattr(traced, "dtype", "")).removeprefix("torch.")
+    if not isinstance(result, Operand) or dtype == result.dtype or dtype not in WIDENED:
+        return result
+    return replace(result, dtype=dtype, stored=result.stored or result.dtype)
 
 
 def _finish(context: Context, results: list[Operand]) -> Graph:
-    """Names the outputs y (or y1, y2) unless the user's names are in the way."""
+    """Names the outputs y (or y1, y2) unless the user's names are in the way; state comes last."""
     graph = context.graph
     wanted = ["y"] if len(results) == 1 else [f"y{i}" for i in range(1, len(results) + 1)]
-    renamed: dict[str, str] = {}
+    renamed: dict[str, tuple[str, str]] = {}
     for result, wish in zip(results, wanted, strict=True):
-        if graph.tensors[result.name].role != "temporary" or result.name in renamed:
-            raise context.unsupported(
-                f"output {wish} is an input or another output; return a computed tensor"
-            )
-        renamed[result.name] = context.fresh(wish if wish not in context.taken else "out")
-    return rename_tensors(graph, renamed)
+        result = _own_tensor(context, result, wish, renamed)
+        name = context.fresh(wish if wish not in context.taken else "out")
+        renamed[result.name] = (name, result.dtype)
+    finished = rename_tensors(graph, renamed)
+    for operand, axes, value in context.updates:
+        index = tuple(Name(a.name) for a in axes)
+        value = _renamed(value, renamed, finished.tensors)
+        store = Store(operand.name, operand.shape, index, value)
+        finished.nests.append(Nest(f"{operand.name}_update", axes, store, "update"))
+    return finished
 
 
-def rename_tensors(graph: Graph, renamed: dict[str, str]) -> Graph:
-    """`graph` with tensors renamed; the renamed ones are its outputs."""
-    from dataclasses import replace
+def _own_tensor(
+    context: Context, result: Operand, wish: str, taken: dict[str, tuple[str, str]]
+) -> Operand:
+    """`result` when it is a tensor of its own, under the shape it is returned with; else a copy."""
+    info = context.graph.tensors[result.name]
+    if info.role == "temporary" and result.name not in taken:
+        context.graph.tensors[result.name] = replace(info, shape=result.shape)
+        return result
+    axes = context.axes(result.shape)
+    copy = context.emit(wish, axes, result.at(*(Name(a.name) for a in axes)))
+    return replace(copy, dtype=result.dtype)
 
-    from mkgen.ir.nest import Load, Value, map_value
 
-    def change(value: Value) -> Value | None:
-        if isinstance(value, Load) and value.tensor in renamed:
-            return replace(value, tensor=renamed[value.tensor])
-        return None
-
+def rename_tensors(graph: Graph, renamed: dict[str, tuple[str, str]]) -> Graph:
+    """`graph` with tensors renamed: old name -> new name and dtype; they are its outputs."""
     tensors = {}
     for name, info in graph.tensors.items():
-        new = renamed.get(name, name)
+        new, dtype = renamed.get(name, (name, info.dtype))
         role = "output" if name in renamed else info.role
-        tensors[new] = replace(info, name=new, role=role)
+        tensors[new] = replace(info, name=new, role=role, dtype=dtype)
     nests = []
     for nest in graph.nests:
         store = nest.store
-        store = replace(
-            store,
-            tensor=renamed.get(store.tensor, store.tensor),
-            value=map_value(store.value, change),
+        tensor, _ = renamed.get(store.tensor, (store.tensor, ""))
+        value = _renamed(store.value, renamed, tensors)
+        nests.append(replace(nest, store=replace(store, tensor=tensor, value=value)))
+    outputs = tuple(name for name, _ in renamed.values())
+    return Graph(graph.name, tensors, nests, outputs, graph.derived)
+
+
+def _renamed(
+    value: Value, renamed: dict[str, tuple[str, str]], tensors: dict[str, TensorInfo]
+) -> Value:
+    def change(node: Value) -> Value | None:
+        if not isinstance(node, Load) or node.tensor not in renamed:
+            return None
+        name = renamed[node.tensor][0]
+        memory = tensors[name].dtype
+        index = tuple(
+            Indirect(_renamed(i.value, renamed, tensors)) if isinstance(i, Indirect) else i
+            for i in node.index
         )
-        nests.append(replace(nest, store=store))
-    return Graph(graph.name, tensors, nests, tuple(renamed.values()), graph.derived)
+        stored = memory if memory in WIDENED else ""
+        return replace(node, tensor=name, index=index, stored=stored)
+
+    return map_value(value, change)

@@ -26,6 +26,7 @@ from mkgen.ir.nest import (
     value_names,
     walk_value,
 )  # fmt: skip
+from mkgen.ir.views import regroup
 
 
 def fuse(graph: Graph, keep_last: bool = False) -> tuple[Kernel, ...]:
@@ -62,9 +63,16 @@ def _inline(graph: Graph) -> list[Nest]:
 
 
 def _pinned(graph: Graph) -> set[str]:
-    """Tensors that must lie in memory: loaded under a guard, or as an index, or via one."""
+    """Tensors that must lie in memory: loaded under a guard, or as an index, or via one.
+
+    Also what a product or a scan would compute again for every element it is used in, unless it
+    is only a layout of something else.
+    """
     pinned: set[str] = set()
+    made = {nest.store.tensor: nest for nest in graph.nests}
     for nest in graph.nests:
+        if nest.tag in ("matmul", "conv"):
+            pinned |= _computed(nest, made)
         for value in walk_value(nest.store.value):
             if isinstance(value, Load):
                 if value.guard:
@@ -77,13 +85,29 @@ def _pinned(graph: Graph) -> set[str]:
     return pinned
 
 
+def _computed(nest: Nest, made: Mapping[str, Nest]) -> set[str]:
+    """What `nest` loads that is arithmetic, looking through layouts."""
+    found: set[str] = set()
+    for load in loads(nest.store.value):
+        maker = made.get(load.tensor)
+        if maker is None or maker.store.combine is not None:
+            continue
+        found |= _computed(maker, made) if _is_layout(maker) else {load.tensor}
+    return found
+
+
+def _is_layout(nest: Nest) -> bool:
+    return isinstance(nest.store.value, Load) and not nest.store.value.guard
+
+
 def _expand(value: Value, known: Mapping[str, Nest]) -> Value:
     def change(node: Value) -> Value | None:
         if isinstance(node, Load) and node.tensor in known:
             nest = known[node.tensor]
+            seen = regroup(node.shape, node.index, nest.store.shape)
             replacements = {
                 part.name: index
-                for part, index in zip(nest.store.index, node.index, strict=True)
+                for part, index in zip(nest.store.index, seen, strict=True)
                 if isinstance(part, Name)
             }
             return substitute_value(nest.store.value, replacements)
@@ -100,6 +124,9 @@ def _open(nest: Nest) -> Kernel:
             "pointwise", nest.name, parallel, space=parallel, stores=(store,), tag=nest.tag
         )
     reduction = Reduction(store.tensor, store.value.dtype, store.combine, store.value)
+    if along := nest.of_kind("scan"):
+        space = tuple(a for a in nest.axes if a.kind != "reduce")
+        return Kernel("scan", nest.name, parallel, along, (), (), space, (reduction,), tag=nest.tag)
     if nest.tag in ("matmul", "conv"):
         split = _operands(nest)
         if split is not None:
@@ -156,6 +183,8 @@ def _home(nest: Nest, kernels: list[Kernel]) -> int | None:
         later = [written[t] for t in needed if t in written]
         if any(i >= home for i in later) or _match(nest, kernels[home]) is None:
             return None
+        if any(nest.store.tensor in k.reads() for k in kernels[home:]):
+            return None  # state: the old value is still wanted
         return home  # what earlier kernels produced lies in memory by then
     last = len(kernels) - 1  # a second reduction over the same rows, of the same data
     same = kernels[last].kind == "rowwise" and nest.tag == "reduce"
@@ -205,24 +234,41 @@ def _match_rowwise(
 def _loads_in_place(nest: Nest, kernel: Kernel, names: Mapping[str, str]) -> bool:
     """Whether every result of the kernel is read by the thread group that computed it."""
     results = {r.result for r in kernel.reductions}
-    if kernel.kind == "rowwise":
-        wanted: tuple[Expression, ...] = tuple(Name(a.name) for a in kernel.rows)
-    else:
-        wanted = tuple(Name(a.name) for a in kernel.space)
+    axes = result_axes(kernel)
     replacements = {old: Name(new) for old, new in names.items()}
     for load in loads(nest.store.value):
         if load.tensor in results:
-            got = tuple(substitute_index(i, replacements) for i in load.index)
-            if got != wanted:
+            index = tuple(substitute_index(i, replacements) for i in load.index)
+            got = regroup(load.shape, index, tuple(a.extent for a in axes))
+            if got != tuple(Name(a.name) for a in axes):
                 return False
     return True
+
+
+def result_axes(kernel: Kernel) -> tuple[Axis, ...]:
+    """The axes that the results of the kernel's reductions have, in order."""
+    return kernel.rows if kernel.kind == "rowwise" else kernel.space
+
+
+def _as_computed(value: Value, kernel: Kernel) -> Value:
+    """`value` with the kernel's own results read under the shape they were computed in."""
+    results = {r.result for r in kernel.reductions}
+    axes = result_axes(kernel)
+
+    def change(node: Value) -> Value | None:
+        if not isinstance(node, Load) or node.tensor not in results:
+            return None
+        index = tuple(Name(a.name) for a in axes)
+        return replace(node, shape=tuple(a.extent for a in axes), index=index)
+
+    return map_value(value, change)
 
 
 def _join(kernel: Kernel, nest: Nest) -> Kernel:
     match = _match(nest, kernel)
     assert match is not None
     replacements = {old: Name(new) for old, new in match.names.items()}
-    value = substitute_value(nest.store.value, replacements)
+    value = _as_computed(substitute_value(nest.store.value, replacements), kernel)
     if nest.store.combine is not None:
         reduction = Reduction(nest.store.tensor, value.dtype, nest.store.combine, value)
         return replace(kernel, reductions=(*kernel.reductions, reduction))
@@ -243,11 +289,10 @@ def _keep_results(kernel: Kernel, graph: Graph, consumed: set[str]) -> Kernel:
     for reduction in kernel.reductions:
         if reduction.result not in consumed:
             continue
-        info = graph.tensors[reduction.result]
-        axes = kernel.rows if kernel.kind == "rowwise" else kernel.space
-        index = tuple(Name(a.name) for a in axes)
-        load = Load(reduction.dtype, reduction.result, info.shape, index)
-        store = Store(reduction.result, info.shape, index, load)
+        axes = result_axes(kernel)
+        shape, index = tuple(a.extent for a in axes), tuple(Name(a.name) for a in axes)
+        load = Load(reduction.dtype, reduction.result, shape, index)
+        store = Store(reduction.result, shape, index, load)
         if kernel.kind == "rowwise":
             row_stores = (store, *row_stores)
         else:

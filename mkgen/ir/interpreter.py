@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,18 +44,18 @@ class Numbers:
 
 
 def run(graph: Graph, sizes: Mapping[str, int], inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """The outputs of `graph` for concrete `inputs`; float inputs keep their dtype."""
+    """The outputs of `graph`, then the state it writes, for concrete `inputs`."""
     return {k: v.value for k, v in _execute(graph, sizes, inputs, errors=False).items()}
 
 
 def run_with_error(
     graph: Graph, sizes: Mapping[str, int], inputs: Mapping[str, Array]
 ) -> dict[str, tuple[Array, Floats]]:
-    """Per output its value in float64 and its rounding error bound in units of epsilon."""
-    wide = {
-        k: v.astype(np.float64) if np.issubdtype(v.dtype, np.floating) else v
-        for k, v in inputs.items()
-    }
+    """Per output, then per state written: its value in float64 and its rounding error bound.
+
+    The bound is in units of the epsilon of the dtype that is computed in.
+    """
+    wide = {k: v.astype(np.float64) if _is_float(v.dtype) else v for k, v in inputs.items()}
     done = _execute(graph, sizes, wide, errors=True)
     return {
         k: (v.value, v.error if v.error is not None else np.zeros(v.value.shape))
@@ -75,14 +76,23 @@ def _execute(
         result = _Nest(nest, values, tensors, errors, wide).run()
         shape = graph.shape(nest.store.tensor, values)
         info = graph.tensors[nest.store.tensor]
-        dtype = np.dtype(np.float64) if wide and "float" in info.dtype else np.dtype(info.dtype)
+        dtype = np.dtype(np.float64) if wide and "float" in info.dtype else _numpy(info.dtype)
+        seen = tuple(evaluate(d, values) for d in nest.store.shape)  # the tensor may be a view
         # np.ascontiguousarray would make a vector of a scalar
-        value = np.array(np.broadcast_to(result.value, shape), dtype=dtype, order="C")
+        value = np.array(np.broadcast_to(result.value, seen), dtype=dtype, order="C").reshape(shape)
         error = None
         if result.error is not None:
-            error = np.array(np.broadcast_to(result.error, shape), order="C")
+            error = np.array(np.broadcast_to(result.error, seen), order="C").reshape(shape)
         tensors[nest.store.tensor] = Numbers(value, error)
-    return {name: tensors[name] for name in graph.outputs}
+    return {name: tensors[name] for name in (*graph.outputs, *graph.written_state())}
+
+
+def _numpy(dtype: str) -> np.dtype[np.generic]:
+    return np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+
+
+def _is_float(dtype: np.dtype[np.generic]) -> bool:
+    return dtype.kind == "f" or dtype == ml_dtypes.bfloat16
 
 
 class _Nest:
@@ -105,13 +115,18 @@ class _Nest:
     def run(self) -> Numbers:
         """The stored array, its dimensions the parallel axes in the store's order."""
         store = self.nest.store
-        reduced = self.nest.of_kind("reduce")
+        reduced, scanned = self.nest.of_kind("reduce"), self.nest.of_kind("scan")
+        if scanned and store.combine:
+            return self._stored(self._scan(self.value(store.value), store.combine, scanned[0]))
         result = self._contract(store.value, reduced) if store.combine == "sum" else None
         if result is None:
             result = self.value(store.value)
             if store.combine:
                 result = self._reduce(result, store.combine, reduced)
-        positions = [self._position(index) for index in store.index]
+        return self._stored(result)
+
+    def _stored(self, result: Numbers) -> Numbers:
+        positions = [self._position(index) for index in self.nest.store.index]
         return Numbers(
             self._arrange(result.value, positions),
             None if result.error is None else self._arrange(result.error, positions),
@@ -210,7 +225,7 @@ class _Nest:
         if inside is not None:
             positions = [np.where(inside, p, 0) for p in positions]
         where = tuple(positions)
-        value = source.value.reshape(shape)[where]
+        value = source.value.reshape(shape)[where].astype(self._dtype(load.dtype))
         error = None if source.error is None else source.error.reshape(shape)[where]
         if inside is not None:
             value = np.where(inside, value, np.asarray(load.other, dtype=value.dtype))
@@ -234,6 +249,28 @@ class _Nest:
             terms = np.abs(full.astype(np.float64)).sum(axis=where, keepdims=True)
             return Numbers(result, error.sum(axis=where, keepdims=True) + math.sqrt(count) * terms)
         return Numbers(result, error.max(axis=where, keepdims=True))
+
+    def _scan(self, operand: Numbers, combine: str, along: Axis) -> Numbers:
+        """The running combine; a running sum's error is that of the sum so far."""
+        axis = self.order.index(along.name)
+        shape = list(np.broadcast_shapes(operand.value.shape, (1,) * len(self.order)))
+        shape[axis] = self.extents[along.name]
+        full = np.broadcast_to(operand.value, shape)
+        result = np.asarray(_SCAN[combine](full, axis)).astype(operand.value.dtype)
+        if operand.error is None:
+            return Numbers(result)
+        error = np.broadcast_to(operand.error, shape)
+        count = np.sqrt(np.arange(1, shape[axis] + 1, dtype=np.float64))
+        count = count.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+        if combine == "sum":
+            terms = np.cumsum(np.abs(full.astype(np.float64)), axis=axis)
+            return Numbers(result, np.cumsum(error, axis=axis) + count * terms)
+        if combine == "prod":
+            with np.errstate(all="ignore"):
+                relative = np.nan_to_num(error / np.abs(full), posinf=0.0)
+                total = np.cumsum(relative, axis=axis) + count
+                return Numbers(result, np.nan_to_num(total * np.abs(result)))
+        return Numbers(result, np.maximum.accumulate(error, axis=axis))
 
     def _contract(self, value: Value, reduced: tuple[Axis, ...]) -> Numbers | None:
         """A sum of products of two loads by einsum, which never builds the whole space."""
@@ -277,6 +314,12 @@ _INDEX: dict[str, Callable[..., object]] = {
 _REDUCE: dict[str, Callable[..., object]] = {
     "sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min,
 }  # fmt: skip
+_SCAN: dict[str, Callable[[Array, int], object]] = {
+    "sum": lambda x, axis: np.cumsum(x, axis=axis),
+    "prod": lambda x, axis: np.multiply.accumulate(x, axis=axis),
+    "max": lambda x, axis: np.maximum.accumulate(x, axis=axis),
+    "min": lambda x, axis: np.minimum.accumulate(x, axis=axis),
+}
 
 
 def _erf(x: Array) -> Array:
@@ -292,7 +335,8 @@ _APPLY: dict[str, Callable[..., object]] = {
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "floor": np.floor, "lt": np.less,
     "le": np.less_equal, "eq": np.equal, "ne": np.not_equal, "and": np.logical_and,
     "or": np.logical_or, "not": np.logical_not, "isnan": np.isnan, "where": np.where,
-    "cast": lambda x: x,
+    "cast": lambda x: x, "pow": np.power, "sin": np.sin, "cos": np.cos, "log1p": np.log1p,
+    "expm1": np.expm1, "ceil": np.ceil, "trunc": np.trunc, "round": np.round, "fmod": np.fmod,
 }  # fmt: skip
 
 _SLOPE: dict[str, Callable[[Floats, Floats], Floats]] = {
@@ -303,8 +347,12 @@ _SLOPE: dict[str, Callable[[Floats, Floats], Floats]] = {
     "erf": lambda x, y: 2 / math.sqrt(math.pi) * np.exp(-x * x),
     "tanh": lambda x, y: 1 - y * y,
     "sigmoid": lambda x, y: y * (1 - y),
+    "sin": lambda x, y: np.abs(np.cos(x)),
+    "cos": lambda x, y: np.abs(np.sin(x)),
+    "log1p": lambda x, y: 1 / np.abs(1 + x),
+    "expm1": lambda x, y: np.exp(x),
 }
-_EXACT = {"maximum", "minimum", "neg", "abs", "cast", "floor"}
+_EXACT = {"maximum", "minimum", "neg", "abs", "cast", "floor", "ceil", "trunc", "round", "fmod"}
 
 
 def _apply_error(operation: str, args: list[Numbers], result: Array) -> Floats:
@@ -320,6 +368,11 @@ def _apply_error(operation: str, args: list[Numbers], result: Array) -> Floats:
         return np.asarray(bounds[0] * abs(values[1]) + abs(values[0]) * bounds[1] + y)
     if operation == "div":
         return np.asarray((bounds[0] + y * bounds[1]) / np.abs(values[1]) + y)
+    if operation == "pow":  # d(a^b) = a^b (b da / a + log|a| db); pow itself costs |log y| more
+        base, power = values[0], values[1]
+        slopes = np.nan_to_num(y * np.abs(power / base)), np.nan_to_num(y * np.log(np.abs(base)))
+        own = y * (1 + np.abs(np.nan_to_num(np.log(y))))
+        return np.asarray(slopes[0] * bounds[0] + np.abs(slopes[1]) * bounds[1] + own)
     if operation == "where":
         return np.asarray(np.where(args[0].value, bounds[1], bounds[2]))
     if operation in _EXACT:

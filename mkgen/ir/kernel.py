@@ -10,8 +10,9 @@ from mkgen.ir.nest import Axis, Graph, Load, Store, Value, loads
 
 #: pointwise: one value per element. rowwise: reductions over the columns of rows, then values per
 #: row or per element. contraction: a sum of products with an epilogue. window: a small reduction
-#: per element; also the fallback for any reduction no other form takes.
-KernelKind = Literal["pointwise", "rowwise", "contraction", "window"]
+#: per element; also the fallback for any reduction no other form takes. scan: a running combine
+#: along one axis (`cols`), then a value per element.
+KernelKind = Literal["pointwise", "rowwise", "contraction", "window", "scan"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Kernel:
     rows: tuple[Axis, ...]
     """Parallel axes; for a contraction those of the left operand only."""
     cols: tuple[Axis, ...] = ()
-    """rowwise: the reduced axes. contraction: parallel axes of the right operand only."""
+    """rowwise: the reduced axes. contraction: parallel axes of the right operand only. scan: the
+    axis it runs along."""
     depth: tuple[Axis, ...] = ()
     """contraction, window: the reduced axes."""
     batch: tuple[Axis, ...] = ()
@@ -65,6 +67,10 @@ class Kernel:
         return tuple(s.tensor for s in (*self.row_stores, *self.stores))
 
 
+#: Roles of the tensors a launcher is given.
+GIVEN = ("input", "parameter", "state")
+
+
 def extent(axes: tuple[Axis, ...]) -> Expression:
     """The number of points of `axes`."""
     return product([a.extent for a in axes])
@@ -73,9 +79,7 @@ def extent(axes: tuple[Axis, ...]) -> Expression:
 def arguments(kernel: Kernel, graph: Graph) -> tuple[str, ...]:
     """Buffers in the order of the kernel's parameters: as the task names them, then outputs."""
     reads = set(kernel.reads())
-    inputs = [
-        n for n, t in graph.tensors.items() if n in reads and t.role in ("input", "parameter")
-    ]
+    inputs = [n for n, t in graph.tensors.items() if n in reads and t.role in GIVEN]
     rest = [n for n in kernel.reads() if n not in inputs]
     return (*inputs, *rest, *(w for w in kernel.writes() if w not in reads))
 
@@ -85,7 +89,9 @@ def merge_axes(kernel: Kernel, keep_last: bool = False) -> Kernel:
 
     With `keep_last` the fastest axis of a pointwise kernel stays its own: a block dialect tiles it.
     """
-    groups = ["rows", "cols"] if kernel.kind in ("pointwise", "rowwise") else []
+    groups = {"pointwise": ["rows"], "rowwise": ["rows", "cols"], "scan": ["rows"]}.get(
+        kernel.kind, []
+    )
     for group in groups:
         axes: tuple[Axis, ...] = getattr(kernel, group)
         position = 0

@@ -19,9 +19,13 @@ from mkgen.expression import Expression, Int, Name, evaluate, names, substitute,
 OPERATIONS: dict[str, int] = {
     "add": 2, "sub": 2, "mul": 2, "div": 2, "neg": 1, "abs": 1, "maximum": 2, "minimum": 2,
     "exp": 1, "log": 1, "sqrt": 1, "rsqrt": 1, "erf": 1, "tanh": 1, "sigmoid": 1, "floor": 1,
-    "lt": 2, "le": 2, "eq": 2, "ne": 2, "and": 2, "or": 2, "not": 1, "isnan": 1,
+    "pow": 2, "sin": 1, "cos": 1, "log1p": 1, "expm1": 1, "ceil": 1, "trunc": 1, "round": 1,
+    "fmod": 2, "lt": 2, "le": 2, "eq": 2, "ne": 2, "and": 2, "or": 2, "not": 1, "isnan": 1,
     "where": 3, "cast": 1,
 }  # fmt: skip
+
+#: Dtypes that memory holds and nothing computes in -> what their values are computed in.
+WIDENED = {"float16": "float32", "bfloat16": "float32"}
 
 #: How a reduction combines, and what it starts from (None: the lowest or highest of the dtype).
 COMBINES: dict[str, float | None] = {"sum": 0.0, "prod": 1.0, "max": None, "min": None}
@@ -69,13 +73,18 @@ class Indirect(Expression):
 
 @dataclass(frozen=True)
 class Load(Value):
-    """`tensor[index]`, seen with `shape`; where a bound of `guard` fails the value is `other`."""
+    """`tensor[index]`, seen with `shape`; where a bound of `guard` fails the value is `other`.
+
+    `dtype` is what is computed in; `stored` the dtype in memory where that is narrower: 16-bit
+    floats are widened to float32 as they are loaded.
+    """
 
     tensor: str
     shape: tuple[Expression, ...]
     index: tuple[Expression, ...]
     guard: tuple[Bound, ...] = ()
     other: float | None = None
+    stored: str = ""
 
     def children(self) -> tuple[Value, ...]:
         """Indices read from memory."""
@@ -121,7 +130,8 @@ class Store:
 
 @dataclass(frozen=True)
 class Nest:
-    """One loop nest. `tag` marks the region it came from: matmul, conv, pool, reduce, gather."""
+    """One loop nest. `tag` marks the region it came from: matmul, conv, pool, reduce, gather,
+    scatter, update."""
 
     name: str
     axes: tuple[Axis, ...]
@@ -141,7 +151,7 @@ class TensorInfo:
     dtype: str
     shape: tuple[Expression, ...]
     role: str
-    """input, parameter, temporary or output."""
+    """input, parameter, state, temporary or output."""
 
 
 @dataclass
@@ -152,6 +162,7 @@ class Graph:
     tensors: dict[str, TensorInfo]
     nests: list[Nest]
     outputs: tuple[str, ...]
+    """What is returned; state that is written comes beside it."""
     derived: dict[str, Expression]
     """Sizes that follow from the task's own: `P = (H + 2 * PAD_H - R) // STRIDE_H + 1`."""
 
@@ -161,6 +172,11 @@ class Graph:
         for name, expression in self.derived.items():
             values[name] = evaluate(expression, values)
         return values
+
+    def written_state(self) -> tuple[str, ...]:
+        """State that some nest writes, in the module's own order."""
+        written = {nest.store.tensor for nest in self.nests}
+        return tuple(n for n, t in self.tensors.items() if t.role == "state" and n in written)
 
     def shape(self, tensor: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The concrete shape of `tensor`."""

@@ -20,13 +20,13 @@ from mkgen.package.head import head_lines, with_head
 from mkgen.package.readme import readme_text
 from mkgen.package.reference import reference_file
 from mkgen.profile import find_profile
-from mkgen.program import Artifact, BufferRole, Program
+from mkgen.program import GIVEN, Artifact, BufferRole, Program
 from mkgen.record import Record
 from mkgen.share import share_root
 from mkgen.target import Target
 from mkgen.task import Workload
 
-_ROLES = (BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.TEMPORARY, BufferRole.OUTPUT)
+_ROLES = (*GIVEN, BufferRole.TEMPORARY, BufferRole.OUTPUT)
 #: Names that would hide a module which PyTorch or a file of the package imports.
 _TAKEN = sys.stdlib_module_names | {
     "model", "reference", "torch", "numpy", "jax", "triton", "pyopencl", "pytest",
@@ -164,7 +164,7 @@ def _plan(candidate: Candidate, program: Program, workload: Workload) -> tuple[P
     task, backend = candidate.task, candidate.backend
     arch = backend.archs[program.target.arch]
     reference = reference_file(task)
-    wanted = {b.name for b in program.with_role(BufferRole.PARAMETER)}
+    wanted = {b.name for b in program.with_role(BufferRole.PARAMETER, BufferRole.STATE)}
     dotted = reference_call(task, workload.sizes).names if wanted else {}
     plan = PackagePlan(
         program=program,

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (PyTorch's own name)
 
 from mkgen.task import Task, Tensor
+from tests.frontend_cases_norm import norm_cases
 
 aten = torch.ops.aten
 
@@ -35,7 +36,7 @@ class Case:
 
     def task(self, sizes: dict[str, int]) -> Task:
         """The case as a task of one workload."""
-        name = "".join(c if c.isalnum() else "_" for c in self.name)
+        name = "case_" + "".join(c if c.isalnum() else "_" for c in self.name.lower())
         return Task(
             name=name, category="math", reference=self.function, inputs=self.inputs,
             bench=sizes, check=[sizes], heldout=[sizes],
@@ -170,4 +171,4 @@ def _windows() -> Iterator[Case]:
     yield Case("embedding", F.embedding, ids, "aten.embedding.default")
 
 
-CASES = (*_pointwise(), *_reductions(), *_contractions(), *_windows())
+CASES = (*_pointwise(), *_reductions(), *_contractions(), *_windows(), *norm_cases(Case))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any
 
 from mkgen.expression import Name, product
-from mkgen.frontend.context import Context, Operand, apply, cast, constant
+from mkgen.frontend.context import Context, Operand, apply, constant
 from mkgen.frontend.lower import lowers
-from mkgen.frontend.normalization import cosine_similarity, distance, log_softmax
-from mkgen.frontend.pointwise import elementwise, greater
+from mkgen.frontend.normalization import distance, log_softmax
+from mkgen.frontend.pointwise import elementwise
 from mkgen.frontend.reduction import Rows, named
 from mkgen.ir.nest import Axis, IndexValue, Indirect, Load, Value
 

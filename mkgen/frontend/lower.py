@@ -7,7 +7,7 @@ import re
 import types
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from mkgen.errors import UnsupportedError, UserError
 from mkgen.expression import Expression, Int, Name, parse
@@ -17,6 +17,7 @@ from mkgen.ir.nest import WIDENED, Graph, Indirect, Load, Nest, Store, TensorInf
 from mkgen.task import Task
 
 Lowering = Callable[..., Operand | tuple[Operand, ...]]
+Registered = TypeVar("Registered", bound=Lowering)
 
 #: ATen overload -> lowering. The modules of one op family each fill it by `lowers`.
 TABLE: dict[str, Lowering] = {}
@@ -26,10 +27,10 @@ TABLE: dict[str, Lowering] = {}
 CHECKS = ("aten._assert_tensor_metadata.default",)
 
 
-def lowers(*overloads: str) -> Callable[[Lowering], Lowering]:
+def lowers(*overloads: str) -> Callable[[Registered], Registered]:
     """Registers a lowering: `(context, node name, *args, **kwargs)`, tensors as Operands."""
 
-    def register(function: Lowering) -> Lowering:
+    def register(function: Registered) -> Registered:
         for overload in overloads:
             TABLE[overload] = function
         return function

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mkgen.expression import Expression
+from mkgen.expression import Int
 from mkgen.frontend.context import Context, Operand, apply, constant
 from mkgen.frontend.lower import lowers
 from mkgen.frontend.reduction import Rows, keep, vector_norm
@@ -109,7 +109,7 @@ def _group_norm(
     *_: Any,
 ) -> Operand:
     """Layer norm over the channels of a group and all positions: x seen as (N, GROUPS, PART, …)."""
-    count = context.derived("GROUPS", constant_extent(groups))
+    count = context.derived("GROUPS", Int(groups))
     part = context.derived("GROUP_SIZE", x.shape[1] // count)
     seen = context.view(x, (x.shape[0], count, part, *x.shape[2:]))
     rows = Rows(context, seen, range(2, len(seen.shape)))
@@ -119,13 +119,6 @@ def _group_norm(
     ]
     result = rows.each(name, _affine(_standardized(rows, eps)[2], *of_channel))
     return context.view(result, x.shape)
-
-
-def constant_extent(value: int) -> Expression:
-    """A number of the reference as an extent."""
-    from mkgen.expression import Int
-
-    return Int(value)
 
 
 @lowers("aten.instance_norm.default")
@@ -174,8 +167,8 @@ def _batch_norm(
         assert running_mean is not None and running_var is not None  # PyTorch has seen to it
         centered = apply("sub", rows.element(), running_mean.at(rows.index[1]))
         inverse = _inverse_deviation(rows, running_var.at(rows.index[1]), eps)
-        value = apply("mul", centered, rows.row(inverse))
-        return rows.each(name, _affine(value, scale, shift))
+        of_state = apply("mul", centered, rows.row(inverse))
+        return rows.each(name, _affine(of_state, scale, shift))
     mean, squares, value = _standardized(rows, eps)
     unbiased = apply("div", rows.row(squares), rows.size(squares.dtype, 1))
     for state, seen in ((running_mean, rows.row(mean)), (running_var, unbiased)):
@@ -209,7 +202,8 @@ def cosine_similarity(
     left, right = (context.read(o, rows.parallel) for o in (a, b))
     product = rows.reduce("product", "sum", apply("mul", left, right))
     lengths = [
-        vector_norm(rows, wish, 2, value) for wish, value in (("length_a", left), ("length_b", right))
+        vector_norm(rows, wish, 2, value)
+        for wish, value in (("length_a", left), ("length_b", right))
     ]
     bounded = [
         apply("maximum", rows.row(o), constant(eps, o.dtype)) for o in lengths

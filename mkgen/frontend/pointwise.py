@@ -212,7 +212,19 @@ _FLOATING: dict[str, Compute] = {
     "log10": lambda x: _scaled(apply("log", x), 1 / math.log(10)),
     "exp2": lambda x: apply("pow", constant(2, x.dtype), x),
 }
-for _op in ("exp", "log", "sqrt", "rsqrt", "erf", "tanh", "sigmoid", "sin", "cos", "log1p", "expm1"):
+for _op in (
+    "exp",
+    "log",
+    "sqrt",
+    "rsqrt",
+    "erf",
+    "tanh",
+    "sigmoid",
+    "sin",
+    "cos",
+    "log1p",
+    "expm1",
+):
     _FLOATING[_op] = lambda x, op=_op: apply(op, x)
 
 #: In the dtype of the operand.
@@ -299,8 +311,12 @@ def _softshrink(context: Context, name: str, x: Operand, width: Number = 0.5) ->
 
     def compute(v: Value) -> Value:
         margin = constant(width, v.dtype)
-        below = apply("where", apply("lt", v, apply("neg", margin)), apply("add", v, margin),
-                      apply("mul", v, _zero(v)))  # fmt: skip  (0, or NaN)
+        below = apply(
+            "where",
+            apply("lt", v, apply("neg", margin)),
+            apply("add", v, margin),
+            apply("mul", v, _zero(v)),
+        )  # fmt: skip  (0, or NaN)
         return apply("where", greater(v, margin), apply("sub", v, margin), below)
 
     return elementwise(context, name, compute, x)
@@ -445,17 +461,17 @@ for _op, _compute in _LOGIC.items():
     _binary(_op, (f"aten.logical_{_op}.default",), _compute, False)
 
 
-def _bitwise(word: str) -> Compute:
+def _bitwise(word: str) -> Callable[..., Operand]:
     def lowering(context: Context, name: str, x: Operand, y: Any) -> Operand:
         if any(o.dtype != "bool" for o in (x, y) if isinstance(o, Operand)):
             raise context.unsupported(f"{name} of integers; only bool is lowered")
         return elementwise(context, name, _LOGIC[word], x, y)
 
-    return lowering  # type: ignore[return-value]
+    return lowering
 
 
 for _op in _LOGIC:
-    lowers(f"aten.bitwise_{_op}.Tensor", f"aten.__{_op}__.Tensor")(_bitwise(_op))  # type: ignore[arg-type]
+    lowers(f"aten.bitwise_{_op}.Tensor", f"aten.__{_op}__.Tensor")(_bitwise(_op))
 
 
 @lowers("aten.bitwise_not.default")
@@ -466,9 +482,9 @@ def _bitwise_not(context: Context, name: str, x: Operand) -> Operand:
 
 
 def _floats_only(context: Context, name: str, *operands: Any) -> None:
-    if all("float" not in o.dtype for o in operands if isinstance(o, Operand)):
-        if not any(isinstance(o, float) for o in operands):
-            raise context.unsupported(f"{name} of integers; only floating point is lowered")
+    kinds = [o.dtype if isinstance(o, Operand) else type(o).__name__ for o in operands]
+    if not any("float" in kind for kind in kinds):
+        raise context.unsupported(f"{name} of integers; only floating point is lowered")
 
 
 @lowers("aten.remainder.Tensor", "aten.remainder.Scalar")
@@ -520,7 +536,7 @@ def _pow(context: Context, name: str, x: Any, exponent: Any) -> Operand:
 # -- bounds and choices -------------------------------------------------------------------------
 
 
-def _clamp(low_only: bool = False, high_only: bool = False) -> Compute:
+def _clamp(low_only: bool = False, high_only: bool = False) -> Callable[..., Operand]:
     def lowering(
         context: Context, name: str, x: Operand, first: Any = None, second: Any = None, **given: Any
     ) -> Operand:
@@ -535,12 +551,12 @@ def _clamp(low_only: bool = False, high_only: bool = False) -> Compute:
 
         return elementwise(context, name, compute, x, *bounds)
 
-    return lowering  # type: ignore[return-value]
+    return lowering
 
 
-lowers("aten.clamp.default", "aten.clamp.Tensor")(_clamp())  # type: ignore[arg-type]
-lowers("aten.clamp_min.default", "aten.clamp_min.Tensor")(_clamp(low_only=True))  # type: ignore[arg-type]
-lowers("aten.clamp_max.default", "aten.clamp_max.Tensor")(_clamp(high_only=True))  # type: ignore[arg-type]
+lowers("aten.clamp.default", "aten.clamp.Tensor")(_clamp())
+lowers("aten.clamp_min.default", "aten.clamp_min.Tensor")(_clamp(low_only=True))
+lowers("aten.clamp_max.default", "aten.clamp_max.Tensor")(_clamp(high_only=True))
 
 
 @lowers("aten.hardtanh.default")
@@ -650,9 +666,7 @@ def _to(context: Context, name: str, x: Operand, dtype: Any, *_: Any, **__: Any)
 
 
 @lowers("aten.to.dtype_layout")
-def _to_layout(
-    context: Context, name: str, x: Operand, *, dtype: Any = None, **_: Any
-) -> Operand:
+def _to_layout(context: Context, name: str, x: Operand, *, dtype: Any = None, **_: Any) -> Operand:
     return x if dtype is None else _to(context, name, x, dtype)
 
 

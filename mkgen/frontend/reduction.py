@@ -214,17 +214,14 @@ def _spread(root: bool, with_mean: bool, by_dim: bool) -> Callable[..., Any]:
     return lowering
 
 
-for _word, _root, _both in (
-    ("var", False, False), ("std", True, False), ("var_mean", False, True), ("std_mean", True, True),
-):  # fmt: skip
+for _word in ("var", "std", "var_mean", "std_mean"):
+    _root, _both = _word.startswith("std"), _word.endswith("mean")
     lowers(f"aten.{_word}.default")(_spread(_root, _both, by_dim=False))
     lowers(f"aten.{_word}.dim", f"aten.{_word}.correction")(_spread(_root, _both, by_dim=True))
 
 
 @lowers("aten.logsumexp.default")
-def _logsumexp(
-    context: Context, name: str, x: Operand, dim: Any, keepdim: bool = False
-) -> Operand:
+def _logsumexp(context: Context, name: str, x: Operand, dim: Any, keepdim: bool = False) -> Operand:
     """log(sum(exp(x))), shifted by the largest so that nothing overflows."""
     rows = Rows(context, x, dim)
     highest = rows.reduce("highest", "max", rows.element())

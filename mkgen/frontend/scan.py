@@ -14,9 +14,7 @@ def running(
     context: Context, wish: str, axes: tuple[Axis, ...], dim: int, combine: str, value: Value
 ) -> Operand:
     """`value` over `axes` combined with all before it along dimension `dim`."""
-    along = tuple(
-        Axis(a.name, a.extent, "scan") if i == dim else a for i, a in enumerate(axes)
-    )
+    along = tuple(Axis(a.name, a.extent, "scan") if i == dim else a for i, a in enumerate(axes))
     return context.emit(wish, along, value, combine, tag="scan")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from mkgen.expression import Expression, Name
+from mkgen.expression import Name
 from mkgen.ir.kernel import Kernel, Reduction, merge_axes
 from mkgen.ir.nest import (
     Axis,

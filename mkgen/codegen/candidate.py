@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 
 from mkgen.codegen.backend import Backend
-from mkgen.codegen.render import Request, parameter_prefix, render
+from mkgen.codegen.render import Request, parameter_prefix, refusal, render
 from mkgen.codegen.template import Parameters, Template, templates_for
-from mkgen.codegen.view import make_view
+from mkgen.codegen.view import View, make_view
 from mkgen.errors import UnsupportedError
 from mkgen.expression import evaluate
 from mkgen.frontend import lower_task
@@ -58,6 +58,17 @@ class TemplateCandidate:
                     f"({', '.join(f'{k}={v}' for k, v in workload.sizes.items())})"
                 )
         return render(self.request, self.backend.printer(self.target.arch), workload)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One way to render one kernel."""
+
+    template: Template
+    parameters: Parameters
+    shown: bool
+    """Whether check and held-out sizes can prove it: the parameters are legal at each of them and
+    together they show what the template requires (loops of two rounds, tails)."""
 
 
 class Generator:
@@ -103,13 +114,25 @@ class Generator:
         )
         return 64 if largest >= 2**31 else 32
 
-    def facts(self, kernel: Kernel) -> dict[str, int]:
+    def view(self, kernel: Kernel) -> View:
+        """`kernel` through the dialect's printer; made once."""
+        key = id(kernel)
+        if key not in self._views:
+            printer = self.backend.printer(self.target.arch)
+            self._views[key] = make_view(kernel, self.graph, printer)
+        return self._views[key]
+
+    @cached_property
+    def _views(self) -> dict[int, View]:
+        return {}
+
+    def facts(self, kernel: Kernel, workload: Workload | None = None) -> dict[str, int]:
         """Names a template's expressions may use: sizes, extents, limits of the device."""
         backend, profile = self.backend, self.profile
-        printer = backend.printer(self.target.arch)
-        view = make_view(kernel, self.graph, printer)
-        facts = dict(self.sizes)
-        facts |= {k: evaluate(e, self.sizes) for k, e in view.extents().items()}
+        printer, view = backend.printer(self.target.arch), self.view(kernel)
+        sizes = self.graph.sizes(workload.sizes) if workload else self.sizes
+        facts = dict(sizes)
+        facts |= {k: evaluate(e, sizes) for k, e in view.extents().items()}
         facts["sub_group"] = backend.archs[self.target.arch].sub_group
         facts["shuffles"] = int(printer.shuffles)
         facts["passes"] = len(kernel.reductions) + bool(kernel.stores)
@@ -122,48 +145,78 @@ class Generator:
         facts["vmem_bytes"] = limit(profile, "scoped_vmem_bytes", 16 << 20)
         reads = [a.name for a in view.arguments if not a.output]
         writes = [a.name for a in view.arguments if a.output]
-        facts["input_bytes"] = sum(self._bytes(name) for name in reads)
-        facts["output_bytes"] = sum(self._bytes(name) for name in writes)
+        facts["input_bytes"] = sum(self._bytes(name, sizes) for name in reads)
+        facts["output_bytes"] = sum(self._bytes(name, sizes) for name in writes)
         return facts
 
-    def _bytes(self, tensor: str) -> int:
+    def _bytes(self, tensor: str, sizes: Sizes) -> int:
         info = self.graph.tensors[tensor]
-        return math.prod(self.graph.shape(tensor, self.sizes)) * _ITEM_BYTES[info.dtype]
+        return math.prod(self.graph.shape(tensor, sizes)) * _ITEM_BYTES[info.dtype]
 
     def templates(self, kernel: Kernel) -> tuple[Template, ...]:
-        """Templates that can render `kernel`. UnsupportedError when there are none."""
+        """Templates that can render `kernel`, the most special ones only.
+
+        Those made for its tag come before those for any, and these before fallbacks. Raises
+        UnsupportedError with every template's reason when there are none.
+        """
         dtypes = {self.graph.tensors[t].dtype for t in (*kernel.reads(), *kernel.writes())}
         arch = self.target.arch
         found = templates_for(kernel, self.backend.dialect, arch, dtypes)
         found = tuple(t for t in found if self.index_bits() in t.spec.index_bits)
-        tagged = tuple(t for t in found if t.spec.tags)
-        if not found:
-            raise UnsupportedError(
-                f"{self.target} has no template for the {kernel.kind} kernel {kernel.name!r} over "
-                f"{', '.join(sorted(dtypes))} with {self.index_bits()}-bit indices "
-                "(mkgen targets show lists what there is)"
+        refusals = []
+        for special in (
+            [t for t in found if t.spec.tags and not t.spec.fallback],
+            [t for t in found if not t.spec.tags and not t.spec.fallback],
+            [t for t in found if t.spec.fallback],
+        ):
+            reasons = {t.name: self._refusal(kernel, t) for t in special}
+            kept = tuple(t for t in special if not reasons[t.name])
+            if kept:
+                return kept
+            refusals += [f"{name}: {reason}" for name, reason in reasons.items()]
+        why = f". {'; '.join(refusals)}" if refusals else ""
+        raise UnsupportedError(
+            f"{self.target} has no template for the {kernel.kind} kernel {kernel.name!r} over "
+            f"{', '.join(sorted(dtypes))} with {self.index_bits()}-bit indices "
+            f"(mkgen targets show lists what there is){why}"
+        )
+
+    def _refusal(self, kernel: Kernel, template: Template) -> str:
+        """Why `template` cannot render `kernel` or has no legal parameters; empty when it can."""
+        first = next(template.parameter_sets(self.facts(kernel)), None)
+        if first is None:
+            return f"no parameters are legal at {self.workload.name} on {self.profile.name}"
+        request = Request(
+            self.task, self.graph, (kernel,), (template,), first, self.index_bits(), self.target,
+            self.precision,
+        )  # fmt: skip
+        return refusal(request, self.backend.printer(self.target.arch))
+
+    def options(self, kernel: Kernel) -> tuple[Option, ...]:
+        """Every legal way to render `kernel`, in the templates' own order."""
+        key = id(kernel)
+        if key not in self._options:
+            facts = self.facts(kernel)
+            judged = [self.facts(kernel, w) for w in self.task.workloads() if w.role != "bench"]
+            self._options[key] = tuple(
+                Option(template, parameters, _shown(template, parameters, judged))
+                for template in self.templates(kernel)
+                for parameters in template.parameter_sets(facts)
             )
-        return tagged or found
+        return self._options[key]
+
+    @cached_property
+    def _options(self) -> dict[int, tuple[Option, ...]]:
+        return {}
 
     def candidates(self) -> Iterator[TemplateCandidate]:
-        """Every legal choice of templates and parameters."""
-        per_kernel = [list(self._choices(k)) for k in self.kernels]
-        for choice in itertools.product(*per_kernel):
-            yield self.candidate(tuple(t for t, _ in choice), [p for _, p in choice])
+        """Every legal choice of templates and parameters: for many kernels, a great many."""
+        for choice in itertools.product(*(self.options(k) for k in self.kernels)):
+            yield self.chosen(choice)
 
-    def _choices(self, kernel: Kernel) -> Iterator[tuple[Template, Parameters]]:
-        facts = self.facts(kernel)
-        count = 0
-        for template in self.templates(kernel):
-            for parameters in template.parameter_sets(facts):
-                count += 1
-                yield template, parameters
-        if not count:
-            raise UnsupportedError(
-                f"no parameters of {', '.join(t.name for t in self.templates(kernel))} are legal "
-                f"for {self.task.name} at {self.workload.name} on {self.target}: sizes or the "
-                f"limits of {self.profile.name} rule out all of them"
-            )
+    def chosen(self, options: Sequence[Option]) -> TemplateCandidate:
+        """The candidate with one option per kernel."""
+        return self.candidate(tuple(o.template for o in options), [o.parameters for o in options])
 
     def candidate(
         self, templates: tuple[Template, ...], parameters: list[Parameters]
@@ -178,6 +231,13 @@ class Generator:
             self.target, self.precision,
         )  # fmt: skip
         return TemplateCandidate(self.task, self.backend, self.target, self.precision, request)
+
+
+def _shown(template: Template, parameters: Parameters, judged: Sequence[Mapping[str, int]]) -> bool:
+    if not all(template.legal(parameters, facts) for facts in judged):
+        return False
+    known = [{**facts, **parameters} for facts in judged]
+    return all(any(evaluate(c, k) for k in known) for c in template.requirements)
 
 
 _lowered: dict[str, Graph] = {}

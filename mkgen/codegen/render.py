@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 from mkgen.codegen.printer import Printer
 from mkgen.codegen.template import Parameters, Template, compiled
 from mkgen.codegen.view import View, make_view
+from mkgen.errors import UnsupportedError
 from mkgen.expression import Expression, evaluate, parse, substitute
 from mkgen.ir.kernel import GIVEN as GIVEN_ROLES
 from mkgen.ir.kernel import Kernel
@@ -222,6 +223,17 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
         constants=sizes,
         requirements=tuple(requirements),
     )
+
+
+def refusal(request: Request, printer: DialectPrinter) -> str:
+    """Why some template cannot render its kernel in this dialect; empty when all can."""
+    try:
+        for kernel, template in zip(request.kernels, request.templates, strict=True):
+            prefix = parameter_prefix(request.kernels, kernel)
+            _body(request, printer, make_view(kernel, request.graph, printer), template, prefix)
+    except UnsupportedError as error:
+        return str(error)
+    return ""
 
 
 def _is_constant(value: object) -> bool:

@@ -77,6 +77,8 @@ class TemplateSpec(Document):
     """Static shared memory of one block, for a first filter before compiling."""
     index_bits: tuple[Literal[32, 64], ...] = (32, 64)
     deterministic: bool = True
+    fallback: bool = False
+    """Takes almost any kernel of its kind, slowly: only where no other template can."""
     targets: tuple[str, ...] = ()
     """Only these archs; empty means every arch of the dialect."""
     launch: LaunchSpec
@@ -92,6 +94,7 @@ class Template:
         text = path.read_text()
         self.spec, self.body = _split(path, text)
         self.expressions = [parse(c) for c in self.spec.constraints]
+        self.requirements = [parse(c) for c in self.spec.requirements]
 
     def accepts(self, kernel: Kernel, arch: str, dtypes: set[str]) -> bool:
         """Whether this template can render `kernel` for `arch`."""

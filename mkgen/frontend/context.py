@@ -269,7 +269,8 @@ def promote(dtypes: Sequence[str]) -> str:
 
 
 def constant(number: float | int | bool, dtype: str) -> Constant:
-    """A literal of `dtype`."""
+    """A literal of what `dtype` is computed in."""
+    dtype = WIDENED.get(dtype, dtype)
     return Constant(dtype, float(number) if "float" in dtype else number)
 
 
@@ -282,5 +283,6 @@ def apply(operation: str, *args: Value, name: str = "") -> Apply:
 
 
 def cast(value: Value, dtype: str) -> Value:
-    """`value` converted to `dtype`."""
+    """`value` converted to what `dtype` is computed in."""
+    dtype = WIDENED.get(dtype, dtype)
     return value if value.dtype == dtype else Apply(dtype, "cast", (value,))

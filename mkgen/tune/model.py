@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mkgen.codegen.candidate import Generator, TemplateCandidate
 from mkgen.codegen.render import parameter_prefix
+from mkgen.codegen.template import Parameters, Template
 from mkgen.expression import evaluate, parse
 from mkgen.profile import HardwareProfile
-from mkgen.program import Artifact, Program, Resources, Simt, TritonLaunch
+from mkgen.program import Artifact, Program, Resources
 
 _LAUNCH_SECONDS = 4e-6
 _BLOCK_SECONDS = 4e-8
@@ -47,10 +49,8 @@ def estimate(
     artifact: Artifact | None = None,
 ) -> Estimate:
     """The estimate of a candidate at `program`'s sizes, sharper once it is compiled."""
-    device = _device(generator.profile)
-    total = 0.0
-    worst, worst_reason, worst_bound = -1.0, "", "memory"
     request = candidate.request
+    each = []
     for kernel, template, launch in zip(
         request.kernels, request.templates, program.launches, strict=True
     ):
@@ -58,27 +58,51 @@ def estimate(
         own = {
             k.removeprefix(prefix): v for k, v in request.parameters.items() if k.startswith(prefix)
         }
-        facts: dict[str, int | bool | str] = {**generator.facts(kernel), **own}
-        cost = template.spec.cost
-        moved = evaluate(parse(cost.bytes), facts)
-        operations = evaluate(parse(cost.operations), facts)
-        rate = max(1, evaluate(parse(cost.efficiency), facts)) / 100
         resources = artifact.resources.get(launch.entry) if artifact else None
-        blocks, threads = _launch(launch.configuration)
-        busy, full, why = _occupancy(device, blocks, threads, resources)
-        memory = moved / (device.bandwidth * busy)
-        compute = operations / (device.peak * rate * min(1.0, busy * 2))
-        spill = 1.0 + 0.05 * ((resources.spilled_registers or 0) if resources else 0)
-        seconds = max(memory, compute) / full * spill + blocks * _BLOCK_SECONDS / device.units
-        bound = "memory" if memory >= compute else "compute"
-        if seconds > worst:
-            worst, worst_bound = seconds, bound
-            worst_reason = (
-                f"{moved / 1e6:.0f} MB at {device.bandwidth / 1e12:.2f} TB/s, "
-                f"{operations / 1e9:.1f} Gop at {rate:.0%} of {device.peak / 1e12:.0f} Top/s, {why}"
-            )
-        total += seconds + _LAUNCH_SECONDS
-    return Estimate(total, worst_bound, f"{worst_bound}-bound: {worst_reason}")
+        facts = generator.facts(kernel)
+        each.append(kernel_estimate(generator, facts, template, own, resources))
+    return total(each)
+
+
+def total(kernels: Sequence[Estimate]) -> Estimate:
+    """The estimate of kernels that run one after the other; the reason is that of the slowest."""
+    slowest = max(kernels, key=lambda e: e.seconds)
+    return Estimate(sum(e.seconds for e in kernels), slowest.bound, slowest.reason)
+
+
+def kernel_estimate(
+    generator: Generator,
+    facts: Mapping[str, int],
+    template: Template,
+    parameters: Parameters,
+    resources: Resources | None = None,
+) -> Estimate:
+    """The estimate of one kernel with `facts` of its sizes and device (Generator.facts)."""
+    device = _device(generator.profile)
+    known: dict[str, int | bool | str] = {**facts, **parameters}
+    cost, spec = template.spec.cost, template.spec.launch
+
+    def value(text: str) -> int:
+        return evaluate(parse(text), known)
+
+    moved, operations = value(cost.bytes), value(cost.operations)
+    rate = max(1, value(cost.efficiency)) / 100
+    blocks = math.prod(value(e) for e in spec.grid)
+    threads = math.prod(value(e) for e in spec.block)
+    if template.spec.dialect != "c":
+        threads = 32 * value(spec.warps) if template.spec.dialect == "triton" else 1
+    busy, full, why = _occupancy(device, blocks, threads, resources)
+    memory = moved / (device.bandwidth * busy)
+    compute = operations / (device.peak * rate * min(1.0, busy * 2))
+    spill = 1.0 + 0.05 * ((resources.spilled_registers or 0) if resources else 0)
+    starting = blocks * _BLOCK_SECONDS / device.units if threads > 1 else _BLOCK_SECONDS
+    seconds = max(memory, compute) / full * spill + starting
+    bound = "memory" if memory >= compute else "compute"
+    reason = (
+        f"{bound}-bound: {moved / 1e6:.0f} MB at {device.bandwidth / 1e12:.2f} TB/s, "
+        f"{operations / 1e9:.1f} Gop at {rate:.0%} of {device.peak / 1e12:.0f} Top/s, {why}"
+    )
+    return Estimate(seconds + _LAUNCH_SECONDS, bound, reason)
 
 
 def _device(profile: HardwareProfile) -> _Device:
@@ -94,15 +118,6 @@ def _device(profile: HardwareProfile) -> _Device:
         registers=int(number(0, "registers_per_unit")),
         shared=int(number(0, "shared_bytes_per_unit")),
     )
-
-
-def _launch(configuration: object) -> tuple[int, int]:
-    """Blocks, and threads of one."""
-    if isinstance(configuration, Simt):
-        return math.prod(configuration.grid), math.prod(configuration.block)
-    if isinstance(configuration, TritonLaunch):
-        return math.prod(configuration.grid), configuration.warps * 32
-    return 1, 1
 
 
 def _occupancy(

@@ -95,6 +95,11 @@ RESERVED = frozenset(keyword.kwlist) | frozenset(
         "pl",
         "first",
         "last",
+        "carry",
+        "before",
+        "running",
+        "thread",
+        "part",
     ]
 )
 

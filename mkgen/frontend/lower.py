@@ -14,6 +14,7 @@ from mkgen.expression import Expression, Int, Name, parse
 from mkgen.frontend.context import Context, Operand
 from mkgen.frontend.mutation import changed_argument, functional_form, replace_operand
 from mkgen.ir.nest import WIDENED, Graph, Indirect, Load, Nest, Store, TensorInfo, Value, map_value
+from mkgen.ir.split import split_whole
 from mkgen.task import Task
 
 Lowering = Callable[..., Operand | tuple[Operand, ...]]
@@ -151,7 +152,7 @@ def _lower(task: Task, program: Any, context: Context) -> Graph:
             operands[node.name] = _lower_node(context, node, operands)
         elif node.op == "output":
             results = node.args[0]
-    return _finish(context, [operands[r.name] for r in results])
+    return split_whole(_finish(context, [operands[r.name] for r in results]))
 
 
 def _declare(

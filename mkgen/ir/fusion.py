@@ -6,7 +6,7 @@ joins it as epilogue; reductions over the same rows and columns become one row-w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mkgen.expression import Name
@@ -60,6 +60,19 @@ def _inline(graph: Graph) -> list[Nest]:
         if not inlinable or nest.store.tensor in graph.outputs:
             kept.append(nest)
     return kept
+
+
+def inlined(graph: Graph, wanted: Sequence[Nest]) -> list[Nest]:
+    """The nests of `graph`; those `wanted` have the pointwise nests they load computed in place."""
+    pinned, known = _pinned(graph), dict[str, Nest]()
+    made = []
+    for nest in graph.nests:
+        value = _expand(nest.store.value, known)
+        full = replace(nest, store=replace(nest.store, value=value))
+        if nest.store.combine is None and nest.store.tensor not in pinned:
+            known[nest.store.tensor] = full
+        made.append(full if nest in wanted else nest)
+    return made
 
 
 def _pinned(graph: Graph) -> set[str]:

@@ -210,7 +210,7 @@ class _Nest:
         exact = self._exact(array)
         if self.errors and "float" in constant.dtype:
             rounded = np.float32(constant.value) != np.float64(constant.value)
-            exact.error = np.abs(array.astype(np.float64)) * float(rounded)
+            exact.error = np.abs(array.astype(np.float64)) if rounded else np.zeros(array.shape)
         return exact
 
     def _load(self, load: Load) -> Numbers:
@@ -248,6 +248,11 @@ class _Nest:
         if combine == "sum":
             terms = np.abs(full.astype(np.float64)).sum(axis=where, keepdims=True)
             return Numbers(result, error.sum(axis=where, keepdims=True) + math.sqrt(count) * terms)
+        if combine == "prod":
+            with np.errstate(all="ignore"):
+                relative = np.nan_to_num(error / np.abs(full), posinf=0.0)
+                total = relative.sum(axis=where, keepdims=True) + math.sqrt(count)
+                return Numbers(result, np.nan_to_num(total * np.abs(result)))
         return Numbers(result, error.max(axis=where, keepdims=True))
 
     def _scan(self, operand: Numbers, combine: str, along: Axis) -> Numbers:

@@ -48,17 +48,21 @@ def lower_task(task: Task) -> Graph:
     """
     from mkgen.frontend import (
         contraction,
+        contraction,
+        convolution,
         index,
         loss,
         normalization,
+        padding,
         pointwise,
         reduction,
+        resize,
         scan,
         window,
     )
 
-    # importing them fills TABLE
-    assert all((contraction, index, loss, normalization, pointwise, reduction, scan, window))
+    families = (contraction, convolution, index, loss, normalization, padding, pointwise)
+    assert all((*families, reduction, resize, scan, window))  # importing them fills TABLE
     sizes = dict((task.check or (task.bench,))[0])
     program = _trace(task, sizes)
     graph = Graph(task.name, {}, [], (), {})
@@ -232,7 +236,7 @@ def _finish(context: Context, results: list[Operand]) -> Graph:
 def _own_tensor(
     context: Context, result: Operand, wish: str, taken: dict[str, tuple[str, str]]
 ) -> Operand:
-    """`result` when it is a tensor of its own, under the shape it is returned with; else a copy."""
+    """`result` when it is a tensor of its own, perhaps seen with other dimensions, else a copy."""
     info = context.graph.tensors[result.name]
     if info.role == "temporary" and result.name not in taken:
         context.graph.tensors[result.name] = replace(info, shape=result.shape)

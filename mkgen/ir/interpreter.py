@@ -77,12 +77,13 @@ def _execute(
         shape = graph.shape(nest.store.tensor, values)
         info = graph.tensors[nest.store.tensor]
         dtype = np.dtype(np.float64) if wide and "float" in info.dtype else _numpy(info.dtype)
-        seen = tuple(evaluate(d, values) for d in nest.store.shape)  # the tensor may be a view
         # np.ascontiguousarray would make a vector of a scalar
-        value = np.array(np.broadcast_to(result.value, seen), dtype=dtype, order="C").reshape(shape)
+        stored = tuple(evaluate(d, values) for d in nest.store.shape)
+        value = np.array(np.broadcast_to(result.value, stored), dtype=dtype, order="C")
         error = None
         if result.error is not None:
-            error = np.array(np.broadcast_to(result.error, seen), order="C").reshape(shape)
+            error = np.array(np.broadcast_to(result.error, stored), order="C").reshape(shape)
+        value = value.reshape(shape)
         tensors[nest.store.tensor] = Numbers(value, error)
     return {name: tensors[name] for name in (*graph.outputs, *graph.written_state())}
 
@@ -220,7 +221,7 @@ class _Nest:
         inside: Array | None = None
         for bound in load.guard:
             position = self.index(bound.index)
-            ok = (position >= 0) & (position < evaluate(bound.extent, self.sizes))  # type: ignore[operator]
+            ok = (position >= 0) & (position < self.index(bound.extent))  # type: ignore[operator]
             inside = ok if inside is None else inside & ok
         if inside is not None:
             positions = [np.where(inside, p, 0) for p in positions]
@@ -251,7 +252,7 @@ class _Nest:
         if combine == "prod":
             with np.errstate(all="ignore"):
                 relative = np.nan_to_num(error / np.abs(full), posinf=0.0)
-                total = relative.sum(axis=where, keepdims=True) + math.sqrt(count)
+                total = relative.sum(axis=where, keepdims=True) + count  # one rounding a factor
                 return Numbers(result, np.nan_to_num(total * np.abs(result)))
         return Numbers(result, error.max(axis=where, keepdims=True))
 
@@ -273,7 +274,7 @@ class _Nest:
         if combine == "prod":
             with np.errstate(all="ignore"):
                 relative = np.nan_to_num(error / np.abs(full), posinf=0.0)
-                total = np.cumsum(relative, axis=axis) + count
+                total = np.cumsum(relative, axis=axis) + count * count  # one rounding a factor
                 return Numbers(result, np.nan_to_num(total * np.abs(result)))
         return Numbers(result, np.maximum.accumulate(error, axis=axis))
 

@@ -279,6 +279,7 @@ def _body(
         "kernel": view.kernel,
         "entry": entry_name(request, view.kernel),
         "choice": own,
+        "prefix": prefix,
         "bits": request.index_bits,
         "arch": request.target.arch,
         **{k: f"{prefix}{k}" for k, v in own.items()},

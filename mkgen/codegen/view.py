@@ -85,7 +85,9 @@ class View:
             "rows": kernel.rows, "cols": kernel.cols, "depth": kernel.depth,
             "batch": kernel.batch, "lines": kernel.rows[:-1], "width": kernel.rows[-1:],
         }  # fmt: skip
-        return {name: extent(axes) for name, axes in groups.items()}
+        # 1 where the kernel has one row whatever the sizes: no check can show more
+        single = {"single": Int(int(not kernel.rows))}
+        return {name: extent(axes) for name, axes in groups.items()} | single
 
     def scope(self, masks: Mapping[str, str] | None = None) -> Scope:
         """An empty scope that knows the names already in use."""

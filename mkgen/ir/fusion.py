@@ -54,7 +54,8 @@ def _inline(graph: Graph) -> list[Nest]:
     for nest in graph.nests:
         value = _expand(nest.store.value, known)
         nest = replace(nest, store=replace(nest.store, value=value))
-        inlinable = nest.store.combine is None and nest.store.tensor not in pinned
+        kept_apart = nest.store.tensor in pinned or nest.tag == "update"
+        inlinable = nest.store.combine is None and not kept_apart
         if inlinable:
             known[nest.store.tensor] = nest
         if not inlinable or nest.store.tensor in graph.outputs:

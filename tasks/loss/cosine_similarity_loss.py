@@ -16,6 +16,6 @@ task = Task(
     reference=cosine_similarity_loss,
     inputs={"x": Tensor("ROWS, COLS", shift=0.5), "target": Tensor("ROWS, COLS", shift=0.5)},
     bench={"ROWS": 8192, "COLS": 8192},
-    check=[{"ROWS": 19, "COLS": 1031}, {"ROWS": 7, "COLS": 2500}],
-    heldout=[{"ROWS": 13, "COLS": 3001}, {"ROWS": 37, "COLS": 129}],
+    check=[{"ROWS": 49, "COLS": 1031}, {"ROWS": 7, "COLS": 2500}],
+    heldout=[{"ROWS": 13, "COLS": 3001}, {"ROWS": 297, "COLS": 129}],
 )

@@ -19,6 +19,6 @@ task = Task(
         "negative": Tensor("ROWS, COLS"),
     },
     bench={"ROWS": 8192, "COLS": 8192},
-    check=[{"ROWS": 19, "COLS": 1031}, {"ROWS": 7, "COLS": 2500}],
-    heldout=[{"ROWS": 13, "COLS": 3001}, {"ROWS": 37, "COLS": 129}],
+    check=[{"ROWS": 49, "COLS": 1031}, {"ROWS": 7, "COLS": 2500}],
+    heldout=[{"ROWS": 13, "COLS": 3001}, {"ROWS": 297, "COLS": 129}],
 )

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (PyTorch's own name)
 
 from mkgen.task import Task, Tensor
+from tests.frontend_cases_norm import norm_cases
 
 aten = torch.ops.aten
 
@@ -176,5 +177,5 @@ from tests.frontend_cases_spatial import spatial_cases  # noqa: E402
 
 CASES = (
     *layout_cases(), *_pointwise(), *_reductions(), *_contractions(), *_windows(),
-    *spatial_cases(), *recurrent(),
+    *spatial_cases(), *recurrent(), *norm_cases(Case),
 )  # fmt: skip

@@ -192,6 +192,10 @@ class CPrinter(DialectPrinter):
         """`workgroup_sum`, `workgroup_min_int32`."""
         return f"workgroup_{combine}" + ("" if dtype == "float32" else f"_{dtype}")
 
+    def scan_name(self, combine: str, dtype: str) -> str:
+        """`scan_sum`, `scan_max_int32`."""
+        return f"scan_{combine}" + ("" if dtype == "float32" else f"_{dtype}")
+
     def scratch_name(self, dtype: str) -> str:
         """The shared array through which values of `dtype` are combined."""
         return "scratch" if dtype == "float32" else f"scratch_{dtype}"

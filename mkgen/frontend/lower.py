@@ -15,6 +15,7 @@ from mkgen.errors import UnsupportedError, UserError
 from mkgen.expression import Expression, Int, Name, parse
 from mkgen.frontend.context import Context, Operand, apply, constant
 from mkgen.frontend.literals import Literals
+from mkgen.frontend.mutation import changed_argument, functional_form, replace_operand
 from mkgen.ir.nest import (
     WIDENED,
     Graph,
@@ -28,11 +29,11 @@ from mkgen.ir.nest import (
     Value,
     map_value,
 )  # fmt: skip
+from mkgen.ir.split import split_whole
 from mkgen.task import Task
 
 Lowering = Callable[..., Operand | tuple[Operand, ...]]
-
-_Function = TypeVar("_Function", bound=Lowering)
+Registered = TypeVar("Registered", bound=Lowering)
 
 #: ATen overload -> lowering. The modules of one op family each fill it by `lowers`.
 TABLE: dict[str, Lowering] = {}
@@ -43,18 +44,18 @@ REFUSED: dict[str, str] = {}
 
 #: Modules of lowerings, one op family each.
 FAMILIES = (
-    "attention", "contraction", "convolution", "index", "layout", "padding", "pointwise",
-    "recurrence", "reduction", "resize", "window",
+    "attention", "contraction", "convolution", "index", "layout", "loss", "normalization",
+    "padding", "pointwise", "recurrence", "reduction", "resize", "scan", "window",
 )  # fmt: skip
 
 #: What the tracer adds to check its own assumptions; nothing is computed.
 CHECKS = ("aten._assert_tensor_metadata.default",)
 
 
-def lowers(*overloads: str) -> Callable[[_Function], _Function]:
+def lowers(*overloads: str) -> Callable[[Registered], Registered]:
     """Registers a lowering: `(context, node name, *args, **kwargs)`, tensors as Operands."""
 
-    def register(function: _Function) -> _Function:
+    def register(function: Registered) -> Registered:
         for overload in overloads:
             TABLE[overload] = function
         return function
@@ -202,7 +203,7 @@ def _lower(task: Task, program: Any, context: Context) -> Graph:
             operands[node.name] = _lower_node(context, node, operands)
         elif node.op == "output":
             results = node.args[0]
-    return _finish(context, [operands[r.name] for r in results])
+    return split_whole(_finish(context, [operands[r.name] for r in results]))
 
 
 def _declare(
@@ -250,8 +251,9 @@ def _lower_node(context: Context, node: Any, operands: dict[str, Any]) -> Any:
 
     if node.target is operator.getitem:
         return operands[node.args[0].name][node.args[1]]
+    changed = changed_argument(node)
     overload = str(node.target)
-    lowering = TABLE.get(overload)
+    lowering = TABLE.get(overload) or TABLE.get(functional_form(overload) if changed else "")
     if lowering is None and overload in REFUSED:
         raise UnsupportedError(f"{overload}: {REFUSED[overload]}{context.where}")
     if lowering is None:
@@ -265,7 +267,11 @@ def _lower_node(context: Context, node: Any, operands: dict[str, Any]) -> Any:
 
     args = torch.fx.node.map_arg(_scalars(context, overload, list(node.args)), value)
     kwargs = torch.fx.node.map_arg(dict(node.kwargs), value)
-    return _as_traced(lowering(context, node.name, *args, **kwargs), node.meta.get("val"))
+    result = lowering(context, node.name, *args, **kwargs)
+    result = _as_traced(result, node.meta.get("val"))
+    if changed is not None and result is not operands[changed.name]:
+        replace_operand(context, node, changed, result, operands)
+    return result
 
 
 #: Arithmetic whose second operand may be a number that the reference took from a shape.

@@ -303,6 +303,11 @@ class _Nest:
         if combine == "sum":
             terms = np.abs(full.astype(np.float64)).sum(axis=where, keepdims=True)
             return Numbers(result, error.sum(axis=where, keepdims=True) + math.sqrt(count) * terms)
+        if combine == "prod":
+            with np.errstate(all="ignore"):
+                relative = np.nan_to_num(error / np.abs(full), posinf=0.0)
+                total = relative.sum(axis=where, keepdims=True) + count  # one rounding a factor
+                return Numbers(result, np.nan_to_num(total * np.abs(result)))
         return Numbers(result, error.max(axis=where, keepdims=True))
 
     def _scan(self, operand: Numbers, combine: str, along: Axis) -> Numbers:
@@ -323,7 +328,7 @@ class _Nest:
         if combine == "prod":
             with np.errstate(all="ignore"):
                 relative = np.nan_to_num(error / np.abs(full), posinf=0.0)
-                total = np.cumsum(relative, axis=axis) + count
+                total = np.cumsum(relative, axis=axis) + count * count  # one rounding a factor
                 return Numbers(result, np.nan_to_num(total * np.abs(result)))
         return Numbers(result, np.maximum.accumulate(error, axis=axis))
 

@@ -237,7 +237,7 @@ class PallasPrinter(PythonPrinter):
             f'    """{plan.title}"""\n'
             + self.check_inputs(plan, "jnp", "").replace("must be contiguous", "must be")
             + textwrap.indent(body, "    ")
-            + f"    return {', '.join(b.name for b in plan.outputs)}\n"
+            + f"    return {', '.join(b.name for b in (*plan.outputs, *plan.updated))}\n"
         )
         return fold(text)
 

@@ -15,7 +15,7 @@ from mkgen.codegen.python_printer import PythonPrinter
 from mkgen.codegen.render import LaunchPlan, Plan
 from mkgen.codegen.view import View
 from mkgen.expression import Call, Expression, evaluate, names, to_python
-from mkgen.ir.nest import WIDENED, Load, index_names
+from mkgen.ir.nest import WIDENED, IndexValue, Load, index_names
 from mkgen.program import Configuration, Functional, Launch, Step
 from mkgen_pallas.layout import Layout
 from mkgen_pallas.steps import launcher_steps
@@ -210,6 +210,12 @@ class PallasPrinter(PythonPrinter):
     def index(self, expression: Expression) -> str:
         """An index expression whose names may be traced values: jnp's min, max and where."""
         return to_python(expression, _traced_call)
+
+    def index_value(self, value: IndexValue) -> Text:
+        """A position or a size; a size as a float is one, because jnp's roots refuse integers."""
+        if "float" in value.dtype and all(n.isupper() for n in names(value.expression)):
+            return Text(f"float({self.index(value.expression)})")
+        return super().index_value(value)
 
     def context(self, view: View, index_bits: int) -> dict[str, Any]:
         """Adds `t`, and how buffers are laid out as blocks."""

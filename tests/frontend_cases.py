@@ -35,7 +35,7 @@ class Case:
 
     def task(self, sizes: dict[str, int]) -> Task:
         """The case as a task of one workload."""
-        name = "".join(c if c.isalnum() else "_" for c in self.name)
+        name = "".join(c if c.isalnum() else "_" for c in self.name).lower().strip("_")
         return Task(
             name=name, category="math", reference=self.function, inputs=self.inputs,
             bench=sizes, check=[sizes], heldout=[sizes],
@@ -170,4 +170,6 @@ def _windows() -> Iterator[Case]:
     yield Case("embedding", F.embedding, ids, "aten.embedding.default")
 
 
-CASES = (*_pointwise(), *_reductions(), *_contractions(), *_windows())
+from tests.frontend_cases_spatial import spatial_cases  # noqa: E402  (it needs Case)
+
+CASES = (*_pointwise(), *_reductions(), *_contractions(), *_windows(), *spatial_cases())

@@ -77,9 +77,10 @@ class CPrinter(DialectPrinter):
         if not load.guard:
             return Text(code)
         tests = [
+            f"{self.index(b.index)} == 0" if b.extent == Int(1) else
             f"0 <= {self.index(b.index)} && {self.index(b.index)} < {self.index(b.extent)}"
             for b in load.guard
-        ]
+        ]  # fmt: skip
         condition = " && ".join(tests)
         known = scope.indices.get(Name(condition))
         if known is None:

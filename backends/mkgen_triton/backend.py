@@ -10,7 +10,7 @@ from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.render import DialectPrinter
 from mkgen.program import Artifact, PrecisionClass, Program
-from mkgen_triton.archs import ARCHS
+from mkgen_triton.archs import ARCHS, find_arch
 from mkgen_triton.compiling import compile_program, compiler_name
 from mkgen_triton.device import DeviceExecutor
 from mkgen_triton.interpreter import InterpreterExecutor
@@ -43,7 +43,7 @@ class TritonBackend(Backend):
 
     def printer(self, arch: str) -> DialectPrinter:
         """See Backend.printer."""
-        return TritonPrinter()
+        return TritonPrinter(splits=find_arch(arch).system == "cuda")
 
     def probe(self) -> Probe:
         """What works here, by package metadata and device files."""

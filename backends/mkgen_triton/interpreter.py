@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,8 +41,8 @@ class InterpreterExecutor(Executor):
         "races between program instances that run at the same time",
         "reads out of bounds that hit other live memory, or less than 16 bytes past a tensor",
         "the rounding of exp, log and division on the device, and FMA contraction",
-        "TF32 and other reduced-precision modes of tl.dot: numpy multiplies in full precision",
-        "bfloat16 arithmetic: the interpreter is wrong where the text does not upcast first",
+        "TF32, bf16x6 and other modes of tl.dot that are not float32: numpy multiplies in full",
+        "bfloat16 arithmetic beside tl.dot: wrong where the text does not upcast first",
         "speed, occupancy, full sizes",
     )
     schedules: ClassVar[tuple[str, ...]] = ("", REVERSE, FENCED)
@@ -90,7 +91,12 @@ class Interpreted(Loaded):
             held = guards.allocate(repr(name), tuple(tensor.shape), tensor.dtype, given=True)
             arguments[name] = held.copy_(tensor)
         given = {name: tensor.clone() for name, tensor in arguments.items()}
-        with _order(schedule), guarded_allocations(guards), np.errstate(all="ignore"):
+        with (
+            _order(schedule),
+            _products(),
+            guarded_allocations(guards),
+            np.errstate(all="ignore"),
+        ):
             try:
                 returned = self._launcher(*arguments.values())
             except Exception as error:
@@ -103,6 +109,36 @@ class Interpreted(Loaded):
         before = {name: to_numpy(tensor) for name, tensor in given.items()}
         check_unchanged(self._program, before, arguments)
         return collect(self._program, returned, arguments)
+
+
+@contextmanager
+def _products() -> Iterator[None]:
+    """Lets tl.dot take what the compilers take: bfloat16 operands and split float32 products.
+
+    The interpreter holds bfloat16 as bits, and would multiply those; it refuses to split.
+    """
+    interpreter: Any = importlib.import_module("triton.runtime.interpreter")
+    builder, language = interpreter.interpreter_builder, importlib.import_module("triton.language")
+    multiply = builder.create_dot
+
+    def widened(handle: Any) -> Any:
+        if handle.dtype.scalar != language.bfloat16:
+            return handle
+        bits = handle.data.astype(np.uint32) << np.uint32(16)
+        return interpreter.TensorHandle(bits.view(np.float32), language.float32)
+
+    def create_dot(a: Any, b: Any, *rest: Any) -> Any:
+        return multiply(widened(a), widened(b), *rest)
+
+    options = builder.options
+    known = options.allowed_dot_input_precisions
+    builder.options = replace(options, allowed_dot_input_precisions=(*known, "bf16x3", "bf16x6"))
+    builder.create_dot = create_dot
+    try:
+        yield
+    finally:
+        del builder.create_dot
+        builder.options = options
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from mkgen.codegen.printer import ATOM, Scope, Text
 from mkgen.codegen.python_printer import PythonPrinter
 from mkgen.codegen.render import LaunchPlan, Plan
 from mkgen.codegen.view import View
-from mkgen.expression import Call, Expression, Name, evaluate, to_python
+from mkgen.expression import Call, Expression, Int, Name, evaluate, to_python
 from mkgen.ir.nest import Load, index_names
 from mkgen.program import Configuration, TritonLaunch
 
@@ -64,6 +64,14 @@ def expm1(x):
     series = (series * x + 1.0) * x
     return tl.where(tl.abs(x) < 0.5, series, tl.exp(x) - 1.0)
 ''',
+    "unsplittable": '''
+
+@triton.jit
+def unsplittable(value):
+    """1 where three bfloat16 cannot add up to `value`: one would overflow, or the last vanish."""
+    size = tl.abs(value)
+    return ((size > 3.38e38) | ((size < 1e-30) & (size != 0.0))).to(tl.int32)
+''',
     "truncated": '''
 
 @triton.jit
@@ -87,6 +95,10 @@ def rounded(x):
 class TritonPrinter(PythonPrinter):
     """Spellings of Triton."""
 
+    def __init__(self, splits: bool) -> None:
+        self.splits = splits
+        """See DialectPrinter.splits: as measured, on NVIDIA GPUs."""
+
     language = "triton"
     separator = "\n\n"
     calls = {
@@ -107,7 +119,10 @@ class TritonPrinter(PythonPrinter):
         masks = list(dict.fromkeys(scope.masks[a] for a in sorted(axes & set(scope.masks))))
         for bound in load.guard:
             code = self.index(bound.index)
-            masks += [f"(0 <= {code})", f"({code} < {self.index(bound.extent)})"]
+            if bound.extent == Int(1):
+                masks.append(f"({code} == 0)")
+            else:
+                masks += [f"(0 <= {code})", f"({code} < {self.index(bound.extent)})"]
         pointer = load.tensor if offset.code == "0" else f"{load.tensor} + {offset.code}"
         wide = f".to(tl.{load.dtype})" if load.stored else ""
         if not masks:
@@ -202,6 +217,8 @@ class TritonPrinter(PythonPrinter):
             lines.append(
                 f"    {buffer.name} = torch.empty({shape}, dtype=torch.{buffer.dtype}, {device})\n"
             )
+        # an input may be called grid itself
+        name = "blocks" if "grid" in plan.shapes else "grid"
         for launch in plan.launches:
             grid = [_blocks(e) for e in launch.grid]
             while len(grid) > 1 and grid[-1] == "1":
@@ -213,7 +230,7 @@ class TritonPrinter(PythonPrinter):
             )  # fmt: skip
             options = f"num_warps={to_python(launch.warps)}, num_stages={to_python(launch.stages)}"
             lines.append(
-                f"    grid = {shape}\n    {launch.entry}[grid](\n"
+                f"    {name} = {shape}\n    {launch.entry}[{name}](\n"
                 f"{arguments}\n        {options},\n    )\n"
             )
         lines.append(f"    return {', '.join(b.name for b in plan.outputs)}\n")

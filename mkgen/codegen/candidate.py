@@ -135,6 +135,8 @@ class Generator:
         facts |= {k: evaluate(e, sizes) for k, e in view.extents().items()}
         facts["sub_group"] = backend.archs[self.target.arch].sub_group
         facts["shuffles"] = int(printer.shuffles)
+        facts["splits"] = int(printer.splits)
+        facts["plain"] = int(view.plain())
         facts["passes"] = len(kernel.reductions) + bool(kernel.stores)
         facts["buffers"] = len(view.arguments)
         facts["threads_per_block"] = limit(profile, "threads_per_block", 1024)

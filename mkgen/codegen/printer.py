@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mkgen.expression import Expression, Int, Name, product
+from mkgen.expression import Binary, Expression, Int, Name, binary, product
 from mkgen.ir.nest import (
     Apply,
     Axis,
@@ -19,6 +19,7 @@ from mkgen.ir.nest import (
     Value,
     index_names,
     value_names,
+    walk_value,
 )  # fmt: skip
 
 #: Binding strength of a printed expression; an operand weaker than its operator gets parentheses.
@@ -137,12 +138,12 @@ class Printer(ABC):
     def indirect(self, part: Indirect, scope: Scope) -> str:
         """The variable that holds an index read from memory."""
         if part not in scope.indices:
-            load = part.value
-            wish = f"{load.tensor}_at" if isinstance(load, Load) else "position"
-            name = scope.fresh(wish)
-            code = self.expression(load, scope).code
+            value = part.value
+            wish = f"{value.tensor}_at" if isinstance(value, Load) else value_name(value)
+            code = self.expression(value, scope).code
+            name = scope.fresh(wish or "position")
             scope.lines.append(self.declare_index(name, code))
-            scope.indices[part] = name
+            scope.indices[part] = scope.bound[value] = name
         return scope.indices[part]
 
     def guarded(self, load: Load, scope: Scope) -> Load:
@@ -152,7 +153,12 @@ class Printer(ABC):
             if isinstance(bound.index, Name):
                 continue
             if bound.index not in scope.indices:
-                wish = bound.extent.name.lower() if isinstance(bound.extent, Name) else "position"
+                # it is called like the dimension it walks
+                places = zip(load.shape, load.index, strict=True)
+                walked = [size for size, index in places if index == bound.index]
+                size = (*walked, bound.extent)[0]
+                wish = "remainder" if size == Int(1) else "position"
+                wish = size.name.lower() if isinstance(size, Name) else wish
                 name = scope.fresh(wish)
                 scope.lines.append(self.declare_index(name, self.index(bound.index)))
                 scope.indices[bound.index] = name
@@ -172,7 +178,7 @@ class Printer(ABC):
         if isinstance(value, Constant):
             return self.literal(value.value, value.dtype)
         if isinstance(value, IndexValue):
-            return self.index_value(value)
+            return self.index_value(IndexValue(value.dtype, _known(value.expression, scope)))
         if isinstance(value, Load):
             load = self.guarded(value, scope)
             return self.load(load, self.offset(load.shape, load.index, scope), scope)
@@ -223,11 +229,27 @@ class Printer(ABC):
         for value in order:
             wish = value_name(value)
             often = uses[value] > 1 or (self.bind_loads and isinstance(value, Load))
+            often = often or (value not in values and _long(value))
             if often and wish and value not in scope.bound and value not in inside_index:
                 name = scope.fresh(wish)
                 code = self.expression(value, scope).code
                 scope.lines.append(self.declare(name, value.dtype, code))
                 scope.bound[value] = name
+
+
+def _known(expression: Expression, scope: Scope) -> Expression:
+    """`expression` with the parts that already have a variable named by it."""
+    if expression in scope.indices:
+        return Name(scope.indices[expression])
+    if isinstance(expression, Binary):
+        left, right = (_known(e, scope) for e in (expression.left, expression.right))
+        return binary(expression.op, left, right)
+    return expression
+
+
+def _long(value: Value) -> bool:
+    """Whether a named value is so large that it reads better on a line of its own."""
+    return isinstance(value, Apply) and value.name != "" and sum(1 for _ in walk_value(value)) > 8
 
 
 def value_name(value: Value) -> str:

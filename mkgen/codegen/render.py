@@ -96,6 +96,8 @@ class DialectPrinter(Printer):
     """Whether a block spans the fastest axis, so that fusion leaves it alone."""
     shuffles = False
     """Whether lanes can exchange values, or the language reduces over a work-group itself."""
+    splits = False
+    """Whether matrix units multiply float32 as several bfloat16 products."""
 
     @abstractmethod
     def preamble(self, body: str) -> str:

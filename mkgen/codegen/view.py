@@ -16,7 +16,7 @@ from mkgen.codegen.printer import (
     used_axes,
     value_name,
 )  # fmt: skip
-from mkgen.expression import Expression, Name
+from mkgen.expression import Expression, Int, Name
 from mkgen.ir.kernel import Kernel, Reduction, arguments, extent
 from mkgen.ir.nest import Apply, Axis, Graph, Load, Store, Value, value_names, walk_value
 
@@ -117,9 +117,10 @@ class View:
         made = {a.name: rows for a in self.kernel.rows} | {self.flat_rows: rows}
         return made | {a.name: cols for a in self.kernel.cols} | {self.flat_cols: cols}
 
-    def _flattened(self, value: Value) -> Value:
+    def _flattened(self, value: Value, apart: Sequence[Axis] = ()) -> Value:
+        """`value` with groups of axes walked by one variable, but for those `apart`."""
         for axes, flat in self.groups():
-            if len(axes) > 1:
+            if len(axes) > 1 and axes != apart:
                 value = flatten_value(value, axes, flat)
         return value
 
@@ -205,9 +206,32 @@ class View:
         names = ", ".join(a.name for a in axes)
         return names if len(axes) == 1 else f"({names})"
 
-    def operand(self, side: str, masks: Mapping[str, str] | None = None) -> Block:
-        """rows or cols operand of a contraction, one element, as code."""
-        return self.block(self.operand_value(side), self.scope(masks))
+    def operand(self, side: str, masks: Mapping[str, str] | None = None, narrow: str = "") -> Block:
+        """rows or cols operand of a contraction, one element, as code; `narrow`: not widened."""
+        value = self.operand_value(side)
+        if narrow and isinstance(value, Load):
+            value = replace(value, dtype=narrow, stored="")
+        return self.block(value, self.scope(masks))
+
+    def narrow(self) -> str:
+        """The 16-bit dtype that both operands of a contraction have in memory; empty if none.
+
+        Their products are exact in float32, so that matrix units lose nothing.
+        """
+        sides = [self.operand_value(side) for side in ("rows", "cols")]
+        found = {v.stored if isinstance(v, Load) else "" for v in sides}
+        return found.pop() if len(found) == 1 else ""
+
+    def plain(self) -> bool:
+        """Whether a contraction multiplies float32 buffers as they lie, not windows or results."""
+        if self.kernel.kind != "contraction":
+            return False
+        sides = [self.operand_value(side) for side in ("rows", "cols")]
+        return all(
+            isinstance(v, Load) and not v.guard and not v.stored and v.dtype == "float32"
+            and all(isinstance(i, Name | Int) for i in v.index)
+            for v in sides
+        )  # fmt: skip
 
     def operand_value(self, side: str) -> Value:
         """The factor whose own parallel axes are the kernel's rows (`rows`) or columns (`cols`)."""
@@ -235,7 +259,8 @@ class View:
         """The reduction of a window kernel: `lines` declare the parallel axes."""
         reduction = self.kernel.reductions[0]
         scope = self.scope(masks)
-        value = self._flattened(reduction.value)
+        # a loop per reduced axis: none of them is merged
+        value = self._flattened(reduction.value, self.kernel.depth)
         self._declare_axes([value], [], scope, [a.name for a in self.kernel.depth])
         outer = "\n".join(scope.lines)
         scope.lines = []
@@ -247,7 +272,7 @@ class View:
 
     def window_epilogue(self, accumulator: str, masks: Mapping[str, str] | None = None) -> str:
         """The stores of a window kernel whose parallel axes are already declared."""
-        value = self._flattened(self.kernel.reductions[0].value)
+        value = self._flattened(self.kernel.reductions[0].value, self.kernel.depth)
         known = used_axes([value], [], self.kernel.rows)
         scope = self.scope(masks)
         stores = [

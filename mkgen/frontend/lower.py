@@ -43,9 +43,19 @@ def lower_task(task: Task) -> Graph:
     that one text serves all. Raises UnsupportedError naming op, file and line; UserError when the
     reference raises.
     """
-    from mkgen.frontend import contraction, index, pointwise, reduction, window
+    from mkgen.frontend import (
+        contraction,
+        convolution,
+        index,
+        padding,
+        pointwise,
+        reduction,
+        resize,
+        window,
+    )  # fmt: skip
 
-    assert all((contraction, index, pointwise, reduction, window))  # importing them fills TABLE
+    # importing them fills TABLE
+    assert all((contraction, convolution, index, padding, pointwise, reduction, resize, window))
     sizes = dict((task.check or (task.bench,))[0])
     program = _trace(task, sizes)
     graph = Graph(task.name, {}, [], (), {})
@@ -214,9 +224,10 @@ def _finish(context: Context, results: list[Operand]) -> Graph:
 def _own_tensor(
     context: Context, result: Operand, wish: str, taken: dict[str, tuple[str, str]]
 ) -> Operand:
-    """`result` when it is a tensor of its own and as it lies in memory, else a copy of it."""
+    """`result` when it is a tensor of its own, perhaps seen with other dimensions, else a copy."""
     info = context.graph.tensors[result.name]
-    if info.role == "temporary" and result.name not in taken and info.shape == result.shape:
+    if info.role == "temporary" and result.name not in taken:
+        context.graph.tensors[result.name] = replace(info, shape=result.shape)
         return result
     axes = context.axes(result.shape)
     copy = context.emit(wish, axes, result.at(*(Name(a.name) for a in axes)))

@@ -43,7 +43,7 @@ def fuse(graph: Graph, keep_last: bool = False) -> tuple[Kernel, ...]:
         else:
             kernels[home] = _join(kernels[home], nest)
     consumed = _consumed_outside(kernels) | set(graph.outputs)
-    return tuple(merge_axes(_keep_results(k, graph, consumed), keep_last) for k in kernels)
+    return tuple(merge_axes(_keep_results(k, consumed), keep_last) for k in kernels)
 
 
 def _inline(graph: Graph) -> list[Nest]:
@@ -266,17 +266,17 @@ def _consumed_outside(kernels: list[Kernel]) -> set[str]:
     return {t for k in kernels for t in k.reads()}
 
 
-def _keep_results(kernel: Kernel, graph: Graph, consumed: set[str]) -> Kernel:
+def _keep_results(kernel: Kernel, consumed: set[str]) -> Kernel:
     """Adds a store for every reduction result that is an output or read by another kernel."""
     stores, row_stores = kernel.stores, kernel.row_stores
     for reduction in kernel.reductions:
         if reduction.result not in consumed:
             continue
-        info = graph.tensors[reduction.result]
         axes = kernel.rows if kernel.kind == "rowwise" else kernel.space
-        index = tuple(Name(a.name) for a in axes)
-        load = Load(reduction.dtype, reduction.result, info.shape, index)
-        store = Store(reduction.result, info.shape, index, load)
+        # the kernel's own dimensions: an output may be seen with others
+        shape, index = tuple(a.extent for a in axes), tuple(Name(a.name) for a in axes)
+        load = Load(reduction.dtype, reduction.result, shape, index)
+        store = Store(reduction.result, shape, index, load)
         if kernel.kind == "rowwise":
             row_stores = (store, *row_stores)
         else:

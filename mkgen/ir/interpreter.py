@@ -78,10 +78,12 @@ def _execute(
         info = graph.tensors[nest.store.tensor]
         dtype = np.dtype(np.float64) if wide and "float" in info.dtype else _numpy(info.dtype)
         # np.ascontiguousarray would make a vector of a scalar
-        value = np.array(np.broadcast_to(result.value, shape), dtype=dtype, order="C")
+        stored = tuple(evaluate(d, values) for d in nest.store.shape)
+        value = np.array(np.broadcast_to(result.value, stored), dtype=dtype, order="C")
         error = None
         if result.error is not None:
-            error = np.array(np.broadcast_to(result.error, shape), order="C")
+            error = np.array(np.broadcast_to(result.error, stored), order="C").reshape(shape)
+        value = value.reshape(shape)
         tensors[nest.store.tensor] = Numbers(value, error)
     return {name: tensors[name] for name in (*graph.outputs, *graph.written_state())}
 
@@ -219,7 +221,7 @@ class _Nest:
         inside: Array | None = None
         for bound in load.guard:
             position = self.index(bound.index)
-            ok = (position >= 0) & (position < evaluate(bound.extent, self.sizes))  # type: ignore[operator]
+            ok = (position >= 0) & (position < self.index(bound.extent))  # type: ignore[operator]
             inside = ok if inside is None else inside & ok
         if inside is not None:
             positions = [np.where(inside, p, 0) for p in positions]

@@ -33,7 +33,7 @@ COMBINES: dict[str, float | None] = {"sum": 0.0, "prod": 1.0, "max": None, "min"
 
 @dataclass(frozen=True)
 class Bound:
-    """`0 <= index < extent` must hold for a load to touch memory."""
+    """`0 <= index < extent` must hold for a load to touch memory. Both may depend on axes."""
 
     index: Expression
     extent: Expression
@@ -209,7 +209,7 @@ def value_names(value: Value) -> frozenset[str]:
         for component in value.index:
             found |= index_names(component)
         for bound in value.guard:
-            found |= names(bound.index)
+            found |= names(bound.index) | names(bound.extent)
     for child in value.children():
         found |= value_names(child)
     return found

@@ -1,0 +1,20 @@
+"""Bilinear resize to twice the size, corners not aligned."""
+
+import torch.nn.functional as F
+
+from mkgen.task import Task, Tensor
+
+
+def bilinear_resize(x):
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+task = Task(
+    name="bilinear_resize",
+    category="resize",
+    reference=bilinear_resize,
+    inputs={"x": Tensor("N, C, H, W")},
+    bench={"N": 16, "C": 32, "H": 128, "W": 128},
+    check=[{"N": 2, "C": 5, "H": 13, "W": 11}, {"N": 1, "C": 7, "H": 16, "W": 15}],
+    heldout=[{"N": 3, "C": 4, "H": 9, "W": 14}, {"N": 1, "C": 11, "H": 12, "W": 17}],
+)

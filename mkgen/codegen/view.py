@@ -285,6 +285,12 @@ class View:
         name = "best" if reduction.combine in ("max", "min") else "total"
         return Stage(name, reduction.dtype, reduction.combine, inner, code, outer)
 
+    def long_sum(self) -> bool:
+        """Whether a window kernel sums more than the few terms of a sliding window."""
+        reduction = self.kernel.reductions[0]
+        short = self.kernel.tag in ("pool", "resize", "depthwise")
+        return reduction.combine == "sum" and "float" in reduction.dtype and not short
+
     def window_epilogue(self, accumulator: str, masks: Mapping[str, str] | None = None) -> str:
         """The stores of a window kernel whose parallel axes are already declared."""
         value = self._flattened(self.kernel.reductions[0].value, self.kernel.depth)

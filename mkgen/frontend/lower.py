@@ -48,7 +48,6 @@ def lower_task(task: Task) -> Graph:
     """
     from mkgen.frontend import (
         contraction,
-        contraction,
         convolution,
         index,
         loss,

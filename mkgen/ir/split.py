@@ -106,7 +106,7 @@ def _sizes(
 ) -> tuple[Name, Name]:
     """Names for how many parts there are and how long one is; shared by equal counts."""
     parts_of = Call("min", (Int(MOST_PARTS), ceil_div(count, SHORTEST_PART)))
-    found = []
+    found: list[Name] = []
     for wish in ("PARTS", "PART_LENGTH"):
         wanted = parts_of if wish == "PARTS" else ceil_div(count, found[0])
         known = next((n for n, e in derived.items() if e == wanted), None)

@@ -56,8 +56,7 @@ def test_case_calls_what_it_says(case: Case) -> None:
     sizes = case.sizes(np.random.default_rng(1))
     task = case.task(sizes)
     arguments = tuple(
-        torch.ones(t.resolve(sizes), dtype=getattr(torch, t.dtype)) * 0
-        for t in task.inputs.values()
+        torch.zeros(t.resolve(sizes), dtype=getattr(torch, t.dtype)) for t in task.inputs.values()
     )
 
     class Wrapped(torch.nn.Module):

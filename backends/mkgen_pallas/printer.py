@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 from mkgen.codegen.fold import fold
 from mkgen.codegen.printer import ATOM, Scope, Text
 from mkgen.codegen.python_printer import PythonPrinter
-from mkgen.codegen.render import LaunchPlan, Plan
+from mkgen.codegen.render import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.view import View
-from mkgen.expression import evaluate
+from mkgen.expression import Call, Expression, evaluate, names, to_python
 from mkgen.ir.nest import WIDENED, Load, index_names
-from mkgen.program import Configuration, Functional, Launch, Step
+from mkgen.program import Configuration, Functional, Step
 from mkgen_pallas.layout import Layout
 from mkgen_pallas.steps import launcher_steps
 
@@ -43,6 +45,18 @@ def erf(x):
 '''
 
 
+def _traced_call(node: Call, inner: Callable[[Expression, int], str]) -> str | None:
+    """min, max and select of positions: Python's own need numbers."""
+    if all(n.isupper() for n in names(node)):
+        return None
+    args = [inner(a, 0) for a in node.args]
+    if node.function in ("min", "max"):
+        return reduce(lambda a, b: f"jnp.{node.function}imum({a}, {b})", args)
+    if node.function == "select":
+        return f"jnp.where({', '.join(args)})"
+    return f"(1 - ({args[0]}))" if node.function == "not" else None
+
+
 class PallasPrinter(PythonPrinter):
     """Spellings of jnp. `gpu` chooses masked loads; a TPU kernel sees whole blocks."""
 
@@ -59,6 +73,8 @@ class PallasPrinter(PythonPrinter):
         "log1p": "jnp.log1p({0})", "expm1": "jnp.expm1({0})", "ceil": "jnp.ceil({0})",
         "trunc": "jnp.trunc({0})", "round": "jnp.round({0})", "fmod": "jax.lax.rem({0}, {1})",
     }  # fmt: skip
+
+    stacks = True
 
     def __init__(self, gpu: bool) -> None:
         self.gpu = gpu
@@ -146,6 +162,10 @@ class PallasPrinter(PythonPrinter):
             return "-jnp.inf" if combine == "max" else "jnp.inf"
         return str(2**31 - 1 if combine == "min" else -(2**31))
 
+    def index(self, expression: Expression) -> str:
+        """An index expression whose names may be traced values: jnp's min, max and where."""
+        return to_python(expression, _traced_call)
+
     def context(self, view: View, index_bits: int) -> dict[str, Any]:
         """Adds `t`, and how buffers are laid out as blocks."""
         return {"t": self, "layout": Layout(view, self), "dtype_of": self.dtype}
@@ -155,7 +175,9 @@ class PallasPrinter(PythonPrinter):
     ) -> tuple[str, LaunchPlan]:
         """Splits the kernel from the lines that call it."""
         kernel, _, call = text.partition(CALL)
-        return fold(kernel.rstrip("\n") + "\n"), replace(plan, call=textwrap.dedent(call))
+        kernel = re.sub(r"\n+(?=def )", "\n\n\n", kernel.strip("\n"))
+        kernel = re.sub(r"(^|\n)(def [^\n]*:\n)\n+", r"\1\2", kernel)
+        return fold(kernel + "\n"), replace(plan, call=textwrap.dedent(call))
 
     def configuration(self, launch: LaunchPlan, values: Mapping[str, int]) -> Configuration:
         """The grid, for the record."""
@@ -164,7 +186,10 @@ class PallasPrinter(PythonPrinter):
 
     def launcher(self, plan: Plan) -> str:
         """A function of jax arrays."""
-        body = "".join(launch.call.rstrip("\n") + "\n" for launch in plan.launches)
+        body = "".join(
+            _scan(plan, loop, launches) if loop else _calls(launches)
+            for loop, launches in plan.parts()
+        )
         text = (
             f"\n\n{self.signature(plan, 'jax.Array')}"
             f'    """{plan.title}"""\n'
@@ -174,6 +199,44 @@ class PallasPrinter(PythonPrinter):
         )
         return fold(text)
 
-    def steps(self, launches: tuple[Launch, ...], launcher: str) -> tuple[Step, ...]:
+    def steps(self, steps: tuple[Step, ...], plan: Plan, launcher: str) -> tuple[Step, ...]:
         """With the layout operations the launcher does."""
-        return launcher_steps(launcher, launches)
+        return launcher_steps(launcher, steps)
+
+
+def _calls(launches: Sequence[LaunchPlan]) -> str:
+    return "".join(launch.call.rstrip("\n") + "\n" for launch in launches)
+
+
+def _scan(plan: Plan, loop: LoopPlan, launches: Sequence[LaunchPlan]) -> str:
+    """A loop: a round as a function of what is carried and of this round's slices."""
+    carried, written = [a for a, _ in loop.swaps], [b for _, b in loop.swaps]
+    name = f"round_of_{carried[-1]}"
+    inside = [part for _, part in loop.stacks]
+    unpacked = "".join(
+        f"{', '.join(names)} = {whole}\n"
+        for names, whole in ((carried, "carried"), (loop.span, "slices"))
+        if len(names) > 1
+    )
+    body = unpacked + _calls(launches) + f"return {_group(written)}, {_group(inside)}\n"
+    given = [
+        names[0] if len(names) == 1 else whole
+        for names, whole in ((carried, "carried"), (loop.span, "slices"))
+    ]
+    arrays = _group([array for array, _ in loop.stacks])
+    back = ", reverse=True" if loop.reverse else ""
+    text = (
+        f"\ndef {name}({', '.join(given)}):\n{textwrap.indent(body, '    ')}\n"
+        f"{_group(carried)}, {arrays} = jax.lax.scan("
+        f"{name}, {_group(carried)}, {_group(loop.span)}, length={to_python(loop.count)}{back})\n"
+    )
+    dtypes = {b.name: b.dtype for b in (*plan.outputs, *plan.temporaries)}
+    for array, part in loop.stacks:
+        if dtypes[array] != dtypes[part]:
+            text += f"{array} = {array}.astype(jnp.{dtypes[array]})\n"
+    return text
+
+
+def _group(names: Sequence[str]) -> str:
+    """One name, or several as a tuple."""
+    return names[0] if len(names) == 1 else f"({', '.join(names)})"

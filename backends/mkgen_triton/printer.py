@@ -10,7 +10,7 @@ from typing import Any
 from mkgen.codegen.fold import fold
 from mkgen.codegen.printer import ATOM, Scope, Text
 from mkgen.codegen.python_printer import PythonPrinter
-from mkgen.codegen.render import LaunchPlan, Plan
+from mkgen.codegen.render import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.view import View
 from mkgen.expression import Call, Expression, Int, Name, evaluate, to_python
 from mkgen.ir.nest import Load, index_names
@@ -243,22 +243,37 @@ class TritonPrinter(PythonPrinter):
             )
         # an input may be called grid itself
         name = "blocks" if "grid" in plan.shapes else "grid"
-        for launch in plan.launches:
-            grid = [_blocks(e) for e in launch.grid]
-            while len(grid) > 1 and grid[-1] == "1":
-                grid.pop()
-            shape = f"({grid[0]},)" if len(grid) == 1 else f"({', '.join(grid)})"
-            arguments = textwrap.fill(
-                ", ".join((*launch.arguments, *launch.constexprs)) + ",", 96,
-                initial_indent=" " * 8, subsequent_indent=" " * 8, break_on_hyphens=False,
-            )  # fmt: skip
-            options = f"num_warps={to_python(launch.warps)}, num_stages={to_python(launch.stages)}"
-            lines.append(
-                f"    {name} = {shape}\n    {launch.entry}[{name}](\n"
-                f"{arguments}\n        {options},\n    )\n"
-            )
+        for loop, launches in plan.parts():
+            text = "".join(_launch(loop, launch, name) for launch in launches)
+            lines.append(_rounds(loop, text) if loop else text)
         lines.append(f"    return {', '.join(b.name for b in plan.outputs)}\n")
         return fold("".join(lines))
+
+
+def _launch(loop: LoopPlan | None, launch: LaunchPlan, name: str) -> str:
+    """One launch over the grid called `name`; in a loop, of this round's slices."""
+    grid = [_blocks(e) for e in launch.grid]
+    while len(grid) > 1 and grid[-1] == "1":
+        grid.pop()
+    shape = f"({grid[0]},)" if len(grid) == 1 else f"({', '.join(grid)})"
+    given = [f"{a}[{loop.variable}]" if loop and a in loop.slices else a for a in launch.arguments]
+    arguments = textwrap.fill(
+        ", ".join((*given, *launch.constexprs)) + ",", 96 if loop is None else 92,
+        initial_indent=" " * 8, subsequent_indent=" " * 8, break_on_hyphens=False,
+    )  # fmt: skip
+    options = f"num_warps={to_python(launch.warps)}, num_stages={to_python(launch.stages)}"
+    return (
+        f"    {name} = {shape}\n    {launch.entry}[{name}](\n"
+        f"{arguments}\n        {options},\n    )\n"
+    )
+
+
+def _rounds(loop: LoopPlan, body: str) -> str:
+    """A loop over time; what a round wrote is what the next one reads."""
+    count = to_python(loop.count)
+    points = f"reversed(range({count}))" if loop.reverse else f"range({count})"
+    swaps = "".join(f"    {a}, {b} = {b}, {a}\n" for a, b in loop.swaps)
+    return f"    for {loop.variable} in {points}:\n" + textwrap.indent(body + swaps, "    ")
 
 
 def _blocks(extent: Expression) -> str:

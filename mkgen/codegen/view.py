@@ -31,6 +31,8 @@ class Argument:
     name: str
     dtype: str
     output: bool
+    sliced: bool = False
+    """Whether each round of a loop gives another slice of it."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,10 @@ class View:
     def __init__(self, kernel: Kernel, graph: Graph, printer: Printer) -> None:
         self.kernel, self.graph, self.printer = kernel, graph, printer
         writes = set(kernel.writes())
+        sliced = graph.loop(kernel.loop).sliced() if kernel.loop else ()
         self.arguments = tuple(
-            Argument(n, graph.tensors[n].dtype, n in writes) for n in arguments(kernel, graph)
+            Argument(n, graph.tensors[n].dtype, n in writes, n in sliced)
+            for n in arguments(kernel, graph)
         )
         self.flat_rows = self._flat(kernel.rows, "row" if kernel.kind != "pointwise" else "i")
         self.flat_cols = self._flat(kernel.cols, "col")
@@ -108,10 +112,12 @@ class View:
         return [(axes, flat) for axes, flat in pairs if axes]
 
     def all_masks(self, mask: str) -> dict[str, str]:
-        """One mask for every axis."""
+        """One mask for every axis that is a block; a window's own axes are plain loops."""
         kernel = self.kernel
-        axes = (*kernel.batch, *kernel.rows, *kernel.cols, *kernel.depth)
-        flats = (self.flat_rows, self.flat_cols, self.flat_depth, self.flat_batch)
+        axes = (*kernel.batch, *kernel.rows, *kernel.cols)
+        flats = (self.flat_rows, self.flat_cols, self.flat_batch)
+        if kernel.kind != "window":
+            axes, flats = (*axes, *kernel.depth), (*flats, self.flat_depth)  # type: ignore[assignment]
         return dict.fromkeys((*(a.name for a in axes), *flats), mask)
 
     def side_masks(self, rows: str, cols: str) -> dict[str, str]:
@@ -508,8 +514,8 @@ class ScanView(View):
 
 
 def make_view(kernel: Kernel, graph: Graph, printer: Printer) -> View:
-    """The view that suits the kernel's form."""
-    return _VIEWS.get(kernel.kind, View)(kernel, graph, printer)
+    """The view that suits the kernel's form; inside a loop it sees slices."""
+    return _VIEWS.get(kernel.kind, View)(kernel, graph.inside(kernel.loop), printer)
 
 
 _VIEWS: dict[str, type[View]] = {"rowwise": RowwiseView, "scan": ScanView}

@@ -19,6 +19,7 @@ from mkgen.ir.nest import (
     Graph,
     IndexValue,
     Load,
+    Loop,
     Nest,
     Store,
     TensorInfo,
@@ -38,9 +39,10 @@ def split_whole(graph: Graph) -> Graph:
     """`graph` with every reduction of a whole tensor of the task's highest rank in two steps."""
     rank = max((len(t.shape) for t in graph.tensors.values() if t.role == "input"), default=0)
     tensors, derived = dict(graph.tensors), dict(graph.derived)
-    nests: list[Nest] = []
-    for nest in inlined(graph, [n for n in graph.nests if _is_whole(n, rank)]):
-        if _is_whole(nest, rank):
+    nests: list[Nest | Loop] = []
+    wanted = [n for n in graph.nests if isinstance(n, Nest) and _is_whole(n, rank)]
+    for nest in inlined(graph, wanted):
+        if isinstance(nest, Nest) and _is_whole(nest, rank):
             nests += _split(nest, tensors, derived)
         else:
             nests.append(nest)

@@ -1,6 +1,5 @@
 """A step of gradient descent with momentum: new parameters and new momentum."""
 
-
 from mkgen.task import Task, Tensor
 
 

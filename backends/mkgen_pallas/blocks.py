@@ -206,6 +206,8 @@ class BlockPlanner:
         if wide is None:
             wide = reduced.pop(0) if reduced else None
         rest = reduced or parallel
+        if not rest and wide and len(wide.axes) > 1:  # two dimensions of a block from one group
+            return Tile(Group(wide.axes[:-1]), Group(wide.axes[-1:]))
         return Tile(rest[0] if rest else None, wide)
 
     def product_tile(self) -> tuple[Value, Value, Group, Group, Group] | None:

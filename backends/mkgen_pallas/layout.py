@@ -89,6 +89,8 @@ class Layout:
         self._one_output()
         self._whole_dimensions()
         self._positions(cols if self.view.kernel.kind == "rowwise" else ())
+        if any(r.combine == "prod" for r in self.view.kernel.reductions):
+            raise UnsupportedError("pallas has no product along the columns of a block")
         if not rows and self.view.kernel.kind == "rowwise":
             raise UnsupportedError("pallas sums rows by blocks; this kernel has one row only")
         made = []

@@ -114,7 +114,24 @@ class _Maker:
         axes = tuple(replace(self.axes[n], kind="parallel") for n in out)
         info = self.graph.tensors[store.tensor]
         value = self.gathered(value)
+        if self._is_last(value, out):
+            last = self.made.pop()
+            self.made.append(
+                replace(
+                    last, result=store.tensor, dtype=info.dtype, shape=info.shape, out=tuple(out)
+                )
+            )
+            return
         self.made.append(Piece(store.tensor, info.dtype, info.shape, tuple(out), axes, value))
+
+    def _is_last(self, value: Value, out: list[str]) -> bool:
+        """Whether `value` is, element for element, what the last call gathered."""
+        if not self.made or not isinstance(value, Load) or value.guard:
+            return False
+        last = self.made[-1]
+        own = value.tensor == last.result and last.result not in self.graph.tensors
+        whole = value.index == tuple(Name(n) for n in last.out)
+        return own and whole and sorted(last.out) == sorted(out)
 
     def gathered(self, value: Value) -> Value:
         """`value` with what it reads at positions from memory read by calls of their own."""

@@ -15,7 +15,7 @@ from mkgen.codegen.python_printer import PythonPrinter
 from mkgen.codegen.render import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.view import View
 from mkgen.expression import Call, Expression, evaluate, names, to_python
-from mkgen.ir.nest import WIDENED, Load, index_names
+from mkgen.ir.nest import WIDENED, IndexValue, Load, index_names
 from mkgen.program import Configuration, Functional, Step
 from mkgen_pallas.layout import Layout
 from mkgen_pallas.steps import launcher_steps
@@ -57,6 +57,38 @@ def _traced_call(node: Call, inner: Callable[[Expression, int], str]) -> str | N
     return f"(1 - ({args[0]}))" if node.function == "not" else None
 
 
+_HELPERS = {
+    "product": '''
+
+def product(block):
+    """The product along the last axis, whose length is a power of two: Pallas has none."""
+    while block.shape[-1] > 1:
+        pairs = block.reshape(*block.shape[:-1], block.shape[-1] // 2, 2)
+        second = jnp.arange(2) == 1
+        right = jnp.sum(jnp.where(second, pairs, 0), axis=-1)
+        block = jnp.sum(jnp.where(second, 0, pairs), axis=-1) * right
+    return jnp.sum(block, axis=-1)
+''',
+    "rint": '''
+
+def rint(x):
+    """To the nearest integer, halves to the even one: Pallas has none for Triton."""
+    low = jnp.floor(x)
+    rest = x - low
+    odd = low - 2.0 * jnp.floor(0.5 * low)
+    return low + jnp.where(rest == 0.5, odd, jnp.where(rest > 0.5, 1.0, 0.0))
+''',
+    "expm1": '''
+
+def expm1(x):
+    """exp(x) - 1, near zero by tanh so that no digits cancel: Mosaic has none."""
+    half = jnp.tanh(0.5 * jnp.clip(x, -1.0, 1.0))
+    return jnp.where(jnp.abs(x) < 0.5, 2.0 * half / (1.0 - half), jnp.exp(x) - 1.0)
+''',
+    "erf": _ERF,
+}
+
+
 class PallasPrinter(PythonPrinter):
     """Spellings of jnp. `gpu` chooses masked loads; a TPU kernel sees whole blocks."""
 
@@ -81,7 +113,9 @@ class PallasPrinter(PythonPrinter):
         self.bind_loads = self.splits_axes = gpu
         self.tiles_last_axis = not gpu
         if gpu:
-            self.calls = {**self.calls, "erf": "erf({0})"}
+            self.calls = {**self.calls, "erf": "erf({0})", "round": "rint({0})"}
+        else:
+            self.calls = {**self.calls, "expm1": "expm1({0})"}
 
     def load(self, load: Load, offset: Text, scope: Scope) -> Text:
         """On a GPU a masked read; on a TPU the block of the tensor."""
@@ -120,7 +154,17 @@ class PallasPrinter(PythonPrinter):
     def masked_store(self, code: str, masks: Sequence[str]) -> str:
         """The same under masks (GPU)."""
         kept = list(dict.fromkeys(masks))
-        return f"{code[:-1]}, mask={' & '.join(kept)})" if kept and self.gpu else code
+        if not kept or not self.gpu:
+            return code
+        mask = " & ".join(kept)
+        if len(kept) > 1:
+            # Beyond the end of one axis lie places of the next: interpret mode writes the old
+            # value back there, over a new one. Nothing lies beyond the end of the array.
+            tensor, rest = code.removeprefix("plgpu.store(").split(".at[", 1)
+            offset, value = rest.split("], ", 1)
+            place = f"jnp.where({mask}, {offset}, {tensor}.shape[0])"
+            return f"plgpu.store({tensor}.at[{place}], {value[:-1]}, mask={mask})"
+        return f"{code[:-1]}, mask={mask})"
 
     def dtype(self, dtype: str) -> str:
         """jnp's name; int64 narrows to int32, as JAX does by default."""
@@ -141,10 +185,13 @@ class PallasPrinter(PythonPrinter):
 
     def helpers(self, body: str) -> str:
         """`erf` where the lowering has none; jnp's max already lets NaN win."""
-        return (_ERF if " erf(" in body or "(erf(" in body else "") + "\n\n"
+        made = (text for name, text in _HELPERS.items() if re.search(rf"(?<![.\w]){name}\(", body))
+        return "".join(made) + "\n\n"
 
     def reduce(self, combine: str, dtype: str, value: str) -> str:
-        """A block combined over its columns (TPU) or whole (GPU)."""
+        """A block combined over its columns (TPU) or along its last axis (GPU)."""
+        if combine == "prod" and self.gpu:
+            return f"product({value})"
         axis = "" if self.gpu else ", axis=1, keepdims=True"
         return f"jnp.{combine}({value}{axis})"
 
@@ -165,6 +212,12 @@ class PallasPrinter(PythonPrinter):
     def index(self, expression: Expression) -> str:
         """An index expression whose names may be traced values: jnp's min, max and where."""
         return to_python(expression, _traced_call)
+
+    def index_value(self, value: IndexValue) -> Text:
+        """A position or a size; a size as a float is one, because jnp's roots refuse integers."""
+        if "float" in value.dtype and all(n.isupper() for n in names(value.expression)):
+            return Text(f"float({self.index(value.expression)})")
+        return super().index_value(value)
 
     def context(self, view: View, index_bits: int) -> dict[str, Any]:
         """Adds `t`, and how buffers are laid out as blocks."""
@@ -195,7 +248,7 @@ class PallasPrinter(PythonPrinter):
             f'    """{plan.title}"""\n'
             + self.check_inputs(plan, "jnp", "").replace("must be contiguous", "must be")
             + textwrap.indent(body, "    ")
-            + f"    return {', '.join(b.name for b in plan.outputs)}\n"
+            + f"    return {', '.join(b.name for b in (*plan.outputs, *plan.updated))}\n"
         )
         return fold(text)
 

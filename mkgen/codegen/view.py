@@ -98,6 +98,8 @@ class View:
         flats = {self.flat_rows, self.flat_cols, self.flat_depth, self.flat_batch}
         axes = (*self.kernel.rows, *self.kernel.cols, *self.kernel.depth, *self.kernel.batch)
         taken = {a.name for a in self.arguments} | flats | {a.name for a in axes}
+        for call in self.printer.calls.values():  # OpenCL's sqrt is no name for a variable
+            taken |= set(re.findall(r"[A-Za-z_]\w*", call))
         return Scope(masks=dict(masks or {}), taken=taken)
 
     def groups(self) -> list[tuple[tuple[Axis, ...], str]]:

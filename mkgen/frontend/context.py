@@ -96,6 +96,11 @@ RESERVED = frozenset(keyword.kwlist) | frozenset(
         "pl",
         "first",
         "last",
+        "carry",
+        "before",
+        "running",
+        "thread",
+        "part",
     ]
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import operator
 import re
 import types
@@ -14,23 +15,25 @@ from mkgen.errors import UnsupportedError, UserError
 from mkgen.expression import Expression, Int, Name, parse
 from mkgen.frontend.context import Context, Operand, apply, constant
 from mkgen.frontend.literals import Literals
+from mkgen.frontend.mutation import changed_argument, functional_form, replace_operand
 from mkgen.ir.nest import (
     WIDENED,
     Graph,
     IndexValue,
     Indirect,
     Load,
+    Loop,
     Nest,
     Store,
     TensorInfo,
     Value,
     map_value,
 )  # fmt: skip
+from mkgen.ir.split import split_whole
 from mkgen.task import Task
 
 Lowering = Callable[..., Operand | tuple[Operand, ...]]
-
-_Function = TypeVar("_Function", bound=Lowering)
+Registered = TypeVar("Registered", bound=Lowering)
 
 #: ATen overload -> lowering. The modules of one op family each fill it by `lowers`.
 TABLE: dict[str, Lowering] = {}
@@ -39,14 +42,20 @@ TABLE: dict[str, Lowering] = {}
 REFUSED: dict[str, str] = {}
 
 
+#: Modules of lowerings, one op family each.
+FAMILIES = (
+    "attention", "contraction", "convolution", "index", "layout", "loss", "normalization",
+    "padding", "pointwise", "recurrence", "reduction", "resize", "scan", "window",
+)  # fmt: skip
+
 #: What the tracer adds to check its own assumptions; nothing is computed.
 CHECKS = ("aten._assert_tensor_metadata.default",)
 
 
-def lowers(*overloads: str) -> Callable[[_Function], _Function]:
+def lowers(*overloads: str) -> Callable[[Registered], Registered]:
     """Registers a lowering: `(context, node name, *args, **kwargs)`, tensors as Operands."""
 
-    def register(function: _Function) -> _Function:
+    def register(function: Registered) -> Registered:
         for overload in overloads:
             TABLE[overload] = function
         return function
@@ -61,22 +70,8 @@ def lower_task(task: Task) -> Graph:
     that one text serves all. Raises UnsupportedError naming op, file and line; UserError when the
     reference raises.
     """
-    from mkgen.frontend import (
-        attention,
-        contraction,
-        convolution,
-        index,
-        layout,
-        padding,
-        pointwise,
-        reduction,
-        resize,
-        window,
-    )  # fmt: skip
-
-    # importing them fills TABLE
-    assert all((attention, contraction, convolution, index, layout, padding, pointwise))
-    assert all((reduction, resize, window))
+    for family in FAMILIES:  # importing them fills TABLE
+        importlib.import_module(f"mkgen.frontend.{family}")
     sizes = dict((task.check or (task.bench,))[0])
     program = _trace(task, sizes)
     graph = Graph(task.name, {}, [], (), {})
@@ -208,7 +203,7 @@ def _lower(task: Task, program: Any, context: Context) -> Graph:
             operands[node.name] = _lower_node(context, node, operands)
         elif node.op == "output":
             results = node.args[0]
-    return _finish(context, [operands[r.name] for r in results])
+    return split_whole(_finish(context, [operands[r.name] for r in results]))
 
 
 def _declare(
@@ -256,8 +251,9 @@ def _lower_node(context: Context, node: Any, operands: dict[str, Any]) -> Any:
 
     if node.target is operator.getitem:
         return operands[node.args[0].name][node.args[1]]
+    changed = changed_argument(node)
     overload = str(node.target)
-    lowering = TABLE.get(overload)
+    lowering = TABLE.get(overload) or TABLE.get(functional_form(overload) if changed else "")
     if lowering is None and overload in REFUSED:
         raise UnsupportedError(f"{overload}: {REFUSED[overload]}{context.where}")
     if lowering is None:
@@ -271,7 +267,11 @@ def _lower_node(context: Context, node: Any, operands: dict[str, Any]) -> Any:
 
     args = torch.fx.node.map_arg(_scalars(context, overload, list(node.args)), value)
     kwargs = torch.fx.node.map_arg(dict(node.kwargs), value)
-    return _as_traced(lowering(context, node.name, *args, **kwargs), node.meta.get("val"))
+    result = lowering(context, node.name, *args, **kwargs)
+    result = _as_traced(result, node.meta.get("val"))
+    if changed is not None and result is not operands[changed.name]:
+        replace_operand(context, node, changed, result, operands)
+    return result
 
 
 #: Arithmetic whose second operand may be a number that the reference took from a shape.
@@ -328,7 +328,11 @@ def _own_tensor(
 ) -> Operand:
     """`result` when it is a tensor of its own, perhaps seen with other dimensions, else a copy."""
     info = context.graph.tensors[result.name]
-    if info.role == "temporary" and result.name not in taken:
+    loops = [part for part in context.graph.nests if isinstance(part, Loop)]
+    # what a loop takes slices of keeps the dimensions that the loop sees
+    sliced = {name for loop in loops for name in (*loop.sliced(), *loop.writes())}
+    free = result.name not in sliced or info.shape == result.shape
+    if info.role == "temporary" and result.name not in taken and free:
         context.graph.tensors[result.name] = replace(info, shape=result.shape)
         return result
     axes = context.axes(result.shape)
@@ -343,12 +347,24 @@ def rename_tensors(graph: Graph, renamed: dict[str, tuple[str, str]]) -> Graph:
         new, dtype = renamed.get(name, (name, info.dtype))
         role = "output" if name in renamed else info.role
         tensors[new] = replace(info, name=new, role=role, dtype=dtype)
-    nests = []
-    for nest in graph.nests:
-        store = nest.store
-        tensor, _ = renamed.get(store.tensor, (store.tensor, ""))
-        value = _renamed(store.value, renamed, tensors)
-        nests.append(replace(nest, store=replace(store, tensor=tensor, value=value)))
+
+    def new_name(name: str) -> str:
+        return renamed[name][0] if name in renamed else name
+
+    def change(nest: Nest) -> Nest:
+        value = _renamed(nest.store.value, renamed, tensors)
+        store = replace(nest.store, tensor=new_name(nest.store.tensor), value=value)
+        return replace(nest, store=store)
+
+    def change_loop(loop: Loop) -> Loop:
+        return replace(
+            loop,
+            body=tuple(change(n) for n in loop.body),
+            carried=tuple((new_name(a), new_name(b)) for a, b in loop.carried),
+            collected=tuple((new_name(a), new_name(b)) for a, b in loop.collected),
+        )
+
+    nests = [change_loop(n) if isinstance(n, Loop) else change(n) for n in graph.nests]
     outputs = tuple(name for name, _ in renamed.values())
     return Graph(graph.name, tensors, nests, outputs, graph.derived)
 

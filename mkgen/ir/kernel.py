@@ -48,6 +48,8 @@ class Kernel:
     row_stores: tuple[Store, ...] = ()
     """rowwise: what is written once per row."""
     tag: str = ""
+    loop: str = ""
+    """The loop it runs in, once a round; its accesses are then to slices."""
 
     def values(self) -> tuple[Value, ...]:
         """Every value the kernel computes, in order."""

@@ -13,7 +13,7 @@ from mkgen.codegen.python_printer import PythonPrinter
 from mkgen.codegen.render import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.view import View
 from mkgen.expression import Call, Expression, Int, Name, evaluate, to_python
-from mkgen.ir.nest import Load, index_names
+from mkgen.ir.nest import Apply, IndexValue, Load, index_names
 from mkgen.program import Configuration, TritonLaunch
 
 _MAXIMUM = '''
@@ -149,6 +149,15 @@ class TritonPrinter(PythonPrinter):
     def select(self, condition: Text, yes: Text, no: Text) -> Text:
         """`tl.where`."""
         return Text(f"tl.where({condition.code}, {yes.code}, {no.code})")
+
+    def apply(self, value: Apply, args: list[Text]) -> Text:
+        """One operation; a function of a size takes it as a value, which a constexpr is not."""
+        if value.operation in self.calls and all(isinstance(a, IndexValue) for a in value.args):
+            args = [
+                Text(f"tl.full((), {a.code}, tl.{v.dtype})")
+                for v, a in zip(value.args, args, strict=True)
+            ]
+        return super().apply(value, args)
 
     def cast(self, value: Text, source: str, dtype: str) -> Text:
         """`.to(tl.int64)`."""

@@ -221,7 +221,11 @@ class View:
         value = self.operand_value(side)
         if narrow and isinstance(value, Load):
             value = replace(value, dtype=narrow, stored="")
-        return self.block(value, self.scope(masks))
+        scope = self.scope(masks)
+        if side == "cols":  # a tensor times itself: the values of the rows are still wanted
+            other = walk_value(self.operand_value("rows"))
+            scope.taken |= {value_name(v) for v in other if isinstance(v, Load)}
+        return self.block(value, scope)
 
     def narrow(self) -> str:
         """The 16-bit dtype that both operands of a contraction have in memory; empty if none.

@@ -103,7 +103,9 @@ def _both(first: Kernel, second: Kernel) -> Kernel | None:
         value = substitute_value(store.value, names)
         if any(x.index != written[x.tensor].index for x in loads(value) if x.tensor in written):
             return None
-        known = {x: written[x.tensor].value for x in loads(value) if x.tensor in written}
+        known: dict[Value, Value] = {
+            x: written[x.tensor].value for x in loads(value) if x.tensor in written
+        }
         index = tuple(substitute_index(i, names) for i in store.index)
         stores.append(replace(store, value=map_value(value, known.get), index=index))
     return replace(first, name=second.name, stores=(*first.stores, *stores))

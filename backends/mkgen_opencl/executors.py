@@ -15,7 +15,6 @@ from mkgen_simt.stepwise import GUARD, Bytes, Device, StepRunner, numpy_dtype
 
 #: Never one that loosens arithmetic; without it a division may be off by 2.5 ulp.
 BUILD_OPTIONS = ("-cl-std=CL1.2", "-cl-fp32-correctly-rounded-divide-sqrt")
-_FLUSH_BYTES = 256 << 20
 
 
 class _Queue(Device):
@@ -105,11 +104,13 @@ class _Queue(Device):
             raise ExecutionError(f"the device failed while it ran: {error}") from error
         self._regions.clear()
 
-    def flush_cache(self) -> None:
+    def cache_bytes(self) -> int:
+        return int(self._device.global_mem_cache_size)
+
+    def flush_cache(self, size: int) -> None:
         import numpy as np
         import pyopencl as cl
 
-        size = max(_FLUSH_BYTES, 4 * self._device.global_mem_cache_size)
         if self._flush is None:
             self._flush = cl.Buffer(self._context, cl.mem_flags.READ_WRITE, size)
         cl.enqueue_fill_buffer(self._queue, self._flush, np.zeros(1, np.uint8), 0, size)

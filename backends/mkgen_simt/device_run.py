@@ -15,7 +15,6 @@ from mkgen.program import GIVEN, Buffer, BufferRole, Glue, Launch, Program, Repe
 
 #: What the caller must supply; everything else is filled here.
 _WARM_UP = 3
-_FLUSH_FACTOR = 4
 #: No buffer's name: beside the buffers it holds what empties the cache.
 _FLUSH = ""
 
@@ -147,7 +146,7 @@ class GpuLoaded(Loaded):
 
     def time(self, inputs: Arrays, samples: int) -> list[float]:
         """See Loaded.time. Each sample starts with a last-level cache full of other data."""
-        flush_bytes = max(_FLUSH_FACTOR * self._runtime.last_level_cache, 1 << 20)
+        flush_bytes = self.flush_bytes(self._runtime.last_level_cache)
         with self._placed(inputs) as memory:
             flush = memory[_FLUSH] = self._runtime.allocate(flush_bytes)
 

@@ -192,6 +192,10 @@ class CPrinter(DialectPrinter):
         """`workgroup_sum`, `workgroup_min_int32`."""
         return f"workgroup_{combine}" + ("" if dtype == "float32" else f"_{dtype}")
 
+    def scan_name(self, combine: str, dtype: str) -> str:
+        """`scan_sum`, `scan_max_int32`."""
+        return f"scan_{combine}" + ("" if dtype == "float32" else f"_{dtype}")
+
     def scratch_name(self, dtype: str) -> str:
         """The shared array through which values of `dtype` are combined."""
         return "scratch" if dtype == "float32" else f"scratch_{dtype}"
@@ -200,10 +204,13 @@ class CPrinter(DialectPrinter):
         """The language's own work-group reduction, or nothing."""
         return ""
 
-    def workgroup_call(self, combine: str, dtype: str, value: str, group: bool) -> str:
-        """`value` combined over the work-group."""
+    def workgroup_call(
+        self, combine: str, dtype: str, value: str, group: bool, prefix: str = ""
+    ) -> str:
+        """`value` combined over the work-group; with several kernels each has its functions."""
         own = self.group_call(combine, dtype, value, group)
-        return own or f"{self.workgroup_name(combine, dtype)}({value}, {self.scratch_name(dtype)})"
+        name = f"{prefix}{self.workgroup_name(combine, dtype)}"
+        return own or f"{name}({value}, {self.scratch_name(dtype)})"
 
     def define(self, name: str, code: str) -> str:
         """A constant that follows from others."""

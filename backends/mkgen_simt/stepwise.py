@@ -54,8 +54,12 @@ class Device(ABC):
     def finish(self) -> None:
         """Waits until all launches have ended."""
 
-    def flush_cache(self) -> None:
-        """Evicts the last-level cache."""
+    def cache_bytes(self) -> int:
+        """The last-level cache as the driver reports it; 0 where it does not."""
+        return 0
+
+    def flush_cache(self, size: int) -> None:
+        """Evicts the last-level cache by writing `size` bytes of other memory."""
         raise ExecutionError("this device has no timed queue")
 
     def elapsed(self, first: Any, last: Any) -> float:
@@ -176,8 +180,9 @@ class StepRunner(Loaded):
             for _ in self._walk(memory, ("prepare",)):
                 pass
             seconds = []
+            size = self.flush_bytes(self._device.cache_bytes())
             for _ in range(_WARM_UPS + samples):
-                self._device.flush_cache()
+                self._device.flush_cache(size)
                 events = list(self._walk(memory, ("run",)))
                 self._device.finish()
                 seconds.append(self._device.elapsed(events[0], events[-1]))

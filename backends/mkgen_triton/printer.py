@@ -23,9 +23,25 @@ def row_max(value):
     """The largest value; NaN wins, as in PyTorch."""
     return tl.max(value, axis=0) + tl.sum(tl.where(value != value, value, 0.0), axis=0)
 '''
+_LARGER = '''
+
+@triton.jit
+def larger(a, b):
+    """The larger of two; NaN wins, as in PyTorch."""
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+'''
 _HELPERS = {
     "row_max": _MAXIMUM,
     "row_min": _MAXIMUM.replace("max", "min").replace("largest", "smallest"),
+    "multiply": '''
+
+@triton.jit
+def multiply(a, b):
+    """The product of two."""
+    return a * b
+''',
+    "larger": _LARGER,
+    "smaller": _LARGER.replace("max", "min").replace("larger", "smaller"),
     "power": '''
 
 @triton.jit
@@ -154,13 +170,21 @@ class TritonPrinter(PythonPrinter):
 
     def helpers(self, body: str) -> str:
         """Functions that Triton's language lacks, and row reductions that let NaN win."""
-        return "".join(t for w, t in _HELPERS.items() if re.search(rf"\b{w}\(", body)) + "\n\n"
+        return "".join(t for w, t in _HELPERS.items() if re.search(rf"\b{w}[(),]", body)) + "\n\n"
 
     def reduce(self, combine: str, dtype: str, value: str) -> str:
         """A block combined to one value."""
         if combine in ("max", "min") and "float" in dtype:
             return f"row_{combine}({value})"
+        if combine == "prod":
+            return f"tl.reduce({value}, 0, multiply)"
         return f"tl.{combine}({value}, axis=0)"
+
+    def scan(self, combine: str, dtype: str, value: str) -> str:
+        """The running combination of a block."""
+        if combine in ("sum", "prod"):
+            return f"tl.cum{combine}({value}, axis=0)"
+        return f"tl.associative_scan({value}, 0, {'larger' if combine == 'max' else 'smaller'})"
 
     def combine(self, combine: str, dtype: str, a: str, b: str) -> str:
         """Two blocks combined."""

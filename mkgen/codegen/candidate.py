@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from mkgen.codegen.backend import Backend
+from mkgen.codegen.capability import no_template, require
 from mkgen.codegen.render import Request, parameter_prefix, refusal, render
 from mkgen.codegen.template import Parameters, Template, templates_for
 from mkgen.codegen.view import View, make_view
@@ -166,6 +167,7 @@ class Generator:
         """
         dtypes = {self.graph.tensors[t].dtype for t in (*kernel.reads(), *kernel.writes())}
         arch = self.target.arch
+        require(self.backend, arch, kernel, dtypes)
         found = templates_for(kernel, self.backend.dialect, arch, dtypes)
         found = tuple(t for t in found if self.index_bits() in t.spec.index_bits)
         refusals = []
@@ -179,12 +181,8 @@ class Generator:
             if kept:
                 return kept
             refusals += [f"{name}: {reason}" for name, reason in reasons.items()]
-        why = f". {'; '.join(refusals)}" if refusals else ""
-        raise UnsupportedError(
-            f"{self.target} has no template for the {kernel.kind} kernel {kernel.name!r} over "
-            f"{', '.join(sorted(dtypes))} with {self.index_bits()}-bit indices "
-            f"(mkgen targets show lists what there is){why}"
-        )
+        error = no_template(self.backend, arch, kernel, dtypes, self.index_bits())
+        raise UnsupportedError(". ".join([str(error), *refusals]))
 
     def _refusal(self, kernel: Kernel, template: Template) -> str:
         """Why `template` cannot render `kernel` or has no legal parameters; empty when it can."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mkgen.expression import Expression, Name
+from mkgen.expression import Name
 from mkgen.ir.kernel import Kernel, Reduction, merge_axes
 from mkgen.ir.nest import (
     Axis,
@@ -107,8 +107,15 @@ def _both(first: Kernel, second: Kernel) -> Kernel | None:
             x: written[x.tensor].value for x in loads(value) if x.tensor in written
         }
         index = tuple(substitute_index(i, names) for i in store.index)
-        stores.append(replace(store, value=map_value(value, known.get), index=index))
+        stores.append(replace(store, value=_substituted(value, known), index=index))
     return replace(first, name=second.name, stores=(*first.stores, *stores))
+
+
+def _substituted(value: Value, known: Mapping[Value, Value]) -> Value:
+    def change(node: Value) -> Value | None:
+        return known.get(node)
+
+    return map_value(value, change)
 
 
 def _inline(graph: Graph) -> list[Nest | Loop]:
@@ -135,12 +142,29 @@ def _inline_nests(
     for nest in nests:
         value = _expand(nest.store.value, known)
         nest = replace(nest, store=replace(nest.store, value=value))
-        inlinable = nest.store.combine is None and nest.store.tensor not in pinned
+        kept_apart = nest.store.tensor in pinned or nest.tag == "update"
+        inlinable = nest.store.combine is None and not kept_apart
         if inlinable:
             known[nest.store.tensor] = nest
         if not inlinable or nest.store.tensor in outputs:
             kept.append(nest)
     return kept
+
+
+def inlined(graph: Graph, wanted: Sequence[Nest]) -> list[Nest | Loop]:
+    """The nests of `graph`; those `wanted` have the pointwise nests they load computed in place."""
+    pinned, known = _pinned(graph), dict[str, Nest]()
+    made: list[Nest | Loop] = []
+    for nest in graph.nests:
+        if isinstance(nest, Loop):
+            made.append(nest)
+            continue
+        value = _expand(nest.store.value, known)
+        full = replace(nest, store=replace(nest.store, value=value))
+        if nest.store.combine is None and nest.store.tensor not in pinned:
+            known[nest.store.tensor] = full
+        made.append(full if nest in wanted else nest)
+    return made
 
 
 def _pinned(graph: Graph) -> set[str]:
@@ -161,7 +185,7 @@ def _pinned(graph: Graph) -> set[str]:
             pinned |= _computed(nest, made)
         for value in walk_value(nest.store.value):
             if isinstance(value, Load):
-                if value.guard:
+                if value.guard and not _is_plain_layout(made.get(value.tensor)):
                     pinned.add(value.tensor)
                 if any(isinstance(i, Indirect) for i in value.index):
                     pinned.add(value.tensor)
@@ -186,6 +210,14 @@ def _is_layout(nest: Nest) -> bool:
     return isinstance(nest.store.value, Load) and not nest.store.value.guard
 
 
+def _is_plain_layout(nest: Nest | None) -> bool:
+    """Whether a guarded load of what `nest` makes is a guarded load of what it is made of."""
+    if nest is None or nest.store.combine is not None or not _is_layout(nest):
+        return False
+    assert isinstance(nest.store.value, Load)
+    return not any(isinstance(i, Indirect) for i in nest.store.value.index)
+
+
 def _expand(value: Value, known: Mapping[str, Nest]) -> Value:
     def change(node: Value) -> Value | None:
         if isinstance(node, Load) and node.tensor in known:
@@ -196,7 +228,10 @@ def _expand(value: Value, known: Mapping[str, Nest]) -> Value:
                 for part, index in zip(nest.store.index, seen, strict=True)
                 if isinstance(part, Name)
             }
-            return substitute_value(nest.store.value, replacements)
+            made = substitute_value(nest.store.value, replacements)
+            if node.guard and isinstance(made, Load):
+                made = replace(made, guard=(*node.guard, *made.guard), other=node.other)
+            return made
         return None
 
     return map_value(value, change)
@@ -320,32 +355,50 @@ def _match_rowwise(
 def _loads_in_place(nest: Nest, kernel: Kernel, names: Mapping[str, str]) -> bool:
     """Whether every result of the kernel is read by the thread group that computed it."""
     results = {r.result for r in kernel.reductions}
-    if kernel.kind == "rowwise":
-        wanted: tuple[Expression, ...] = tuple(Name(a.name) for a in kernel.rows)
-    else:
-        wanted = tuple(Name(a.name) for a in kernel.space)
+    axes = result_axes(kernel)
     replacements = {old: Name(new) for old, new in names.items()}
     for load in loads(nest.store.value):
         if load.tensor in results:
-            got = tuple(substitute_index(i, replacements) for i in load.index)
-            if got != wanted:
+            index = tuple(substitute_index(i, replacements) for i in load.index)
+            got = regroup(load.shape, index, tuple(a.extent for a in axes))
+            if got != tuple(Name(a.name) for a in axes):
                 return False
     return True
+
+
+def result_axes(kernel: Kernel) -> tuple[Axis, ...]:
+    """The axes that the results of the kernel's reductions have, in order."""
+    return kernel.rows if kernel.kind == "rowwise" else kernel.space
+
+
+def _as_computed(value: Value, kernel: Kernel) -> Value:
+    """`value` with the kernel's own results read under the shape they were computed in."""
+    results = {r.result for r in kernel.reductions}
+    axes = result_axes(kernel)
+
+    def change(node: Value) -> Value | None:
+        if not isinstance(node, Load) or node.tensor not in results:
+            return None
+        index = tuple(Name(a.name) for a in axes)
+        return replace(node, shape=tuple(a.extent for a in axes), index=index)
+
+    return map_value(value, change)
 
 
 def _join(kernel: Kernel, nest: Nest) -> Kernel:
     match = _match(nest, kernel)
     assert match is not None
     replacements = {old: Name(new) for old, new in match.names.items()}
-    value = substitute_value(nest.store.value, replacements)
+    value = _as_computed(substitute_value(nest.store.value, replacements), kernel)
     if nest.store.combine is not None:
         reduction = Reduction(nest.store.tensor, value.dtype, nest.store.combine, value)
         return replace(kernel, reductions=(*kernel.reductions, reduction))
     index = tuple(substitute_index(i, replacements) for i in nest.store.index)
     store = replace(nest.store, value=value, index=index)
+    name = nest.name if kernel.kind == "rowwise" else kernel.name  # softmax, not its first sum
     if match.per_row:
-        return replace(kernel, row_stores=(*kernel.row_stores, store))
-    return replace(kernel, stores=(*kernel.stores, store))
+        return replace(kernel, name=name, row_stores=(*kernel.row_stores, store))
+    return replace(kernel, name=name, stores=(*kernel.stores, store))
 
 
 def _consumed_outside(kernels: list[Kernel]) -> set[str]:
@@ -358,7 +411,7 @@ def _keep_results(kernel: Kernel, consumed: set[str]) -> Kernel:
     for reduction in kernel.reductions:
         if reduction.result not in consumed:
             continue
-        axes = kernel.rows if kernel.kind == "rowwise" else kernel.space
+        axes = result_axes(kernel)
         # the kernel's own dimensions: an output may be seen with others
         shape, index = tuple(a.extent for a in axes), tuple(Name(a.name) for a in axes)
         load = Load(reduction.dtype, reduction.result, shape, index)

@@ -111,6 +111,7 @@ class _Run:
         # np.ascontiguousarray would make a vector of a scalar
         stored = tuple(evaluate(d, self.sizes) for d in nest.store.shape)
         value = np.array(np.broadcast_to(result.value, stored), dtype=dtype, order="C")
+        value = value.reshape(shape)
         error = None
         if result.error is not None:
             error = np.array(np.broadcast_to(result.error, stored), order="C").reshape(shape)
@@ -263,7 +264,8 @@ class _Nest:
         exact = self._exact(array)
         if self.errors and "float" in constant.dtype:
             rounded = np.float32(constant.value) != np.float64(constant.value)
-            exact.error = np.abs(array.astype(np.float64)) * float(rounded)
+            if rounded:  # infinity is exact
+                exact.error = np.abs(array.astype(np.float64))
         return exact
 
     def _load(self, load: Load) -> Numbers:
@@ -301,6 +303,11 @@ class _Nest:
         if combine == "sum":
             terms = np.abs(full.astype(np.float64)).sum(axis=where, keepdims=True)
             return Numbers(result, error.sum(axis=where, keepdims=True) + math.sqrt(count) * terms)
+        if combine == "prod":
+            with np.errstate(all="ignore"):
+                relative = np.nan_to_num(error / np.abs(full), posinf=0.0)
+                total = relative.sum(axis=where, keepdims=True) + count  # one rounding a factor
+                return Numbers(result, np.nan_to_num(total * np.abs(result)))
         return Numbers(result, error.max(axis=where, keepdims=True))
 
     def _scan(self, operand: Numbers, combine: str, along: Axis) -> Numbers:
@@ -321,7 +328,7 @@ class _Nest:
         if combine == "prod":
             with np.errstate(all="ignore"):
                 relative = np.nan_to_num(error / np.abs(full), posinf=0.0)
-                total = np.cumsum(relative, axis=axis) + count
+                total = np.cumsum(relative, axis=axis) + count * count  # one rounding a factor
                 return Numbers(result, np.nan_to_num(total * np.abs(result)))
         return Numbers(result, np.maximum.accumulate(error, axis=axis))
 
@@ -413,6 +420,7 @@ def _apply_error(operation: str, args: list[Numbers], result: Array) -> Floats:
     if not np.issubdtype(result.dtype, np.floating):
         return np.zeros(result.shape)
     y = np.abs(result.astype(np.float64))
+    y = np.where(np.isfinite(y), y, 0.0)  # what is infinite on purpose, as a mask is, is exact
     bounds = [np.zeros(()) if a.error is None else a.error for a in args]
     values = [a.value.astype(np.float64) for a in args]
     if operation in ("add", "sub"):

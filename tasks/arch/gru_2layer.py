@@ -1,4 +1,4 @@
-"""A GRU of two layers, time first: every hidden state of the second, and the last of each layer."""
+"""A GRU of two layers over a sequence, time first: every hidden state, and the last ones."""
 
 import torch.nn as nn
 

@@ -1,4 +1,4 @@
-"""A plain recurrent layer with tanh, time first: every hidden state, and the last."""
+"""A recurrent layer with tanh over a sequence, time first: every hidden state, and the last."""
 
 import torch.nn as nn
 

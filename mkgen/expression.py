@@ -80,6 +80,8 @@ class Call(Expression):
 
 
 ExpressionLike = Expression | int | str
+#: Prints a call given how its arguments are printed; None: as Python does.
+PrintCall = Callable[[Call, Callable[[Expression, int], str]], str | None]
 
 _FUNCTIONS: dict[str, tuple[int, Callable[..., int]]] = {
     "ceil_div": (2, lambda a, b: -(-a // b)),
@@ -267,9 +269,14 @@ def substitute(expression: Expression, replacements: Mapping[str, Expression]) -
     return expression
 
 
-def to_python(expression: Expression) -> str:
-    """The expression as Python (and Triton) source."""
-    return _print(expression, 0, {"//": "//", "and": "and", "or": "or"}, _python_call)
+def to_python(expression: Expression, call: PrintCall | None = None) -> str:
+    """The expression as Python (and Triton) source; `call` may spell some calls its own way."""
+
+    def spell(node: Call, inner: Callable[[Expression, int], str]) -> str:
+        own = call(node, inner) if call else None
+        return own if own is not None else _python_call(node, inner)
+
+    return _print(expression, 0, {"//": "//", "and": "and", "or": "or"}, spell)
 
 
 def to_c(expression: Expression) -> str:

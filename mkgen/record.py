@@ -139,6 +139,9 @@ class Record(Document):
     task_document: dict[str, Any] | None = None
     """The task as it was judged: sizes, dtypes and the text of its file. `mkgen verify` needs
     nothing else to do it again."""
+    basis: str = ""
+    """Hash of what `mkgen eval` judged it with: code, templates, toolchains, settings. With the
+    same one, `--resume` keeps the record."""
     files: tuple[str, ...] = ()
     seconds: float
     mkgen_version: str

@@ -49,6 +49,11 @@ class _Interpreter(Executor):
             return "JAX_PLATFORMS=cpu must be set before JAX is imported (role `emulate`)"
         return None
 
+    def orders(self, program: Program) -> tuple[str, ...]:
+        """No order but the written one where no grid axis is declared parallel."""
+        declared = any('"parallel"' in source.body for source in program.sources)
+        return self.schedules if declared else self.schedules[:1]
+
     def ran_on(self) -> RanOn:
         """This CPU."""
         return RanOn(vendor="cpu", arch=platform.machine(), name=platform.processor() or "CPU")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 from mkgen.codegen.fold import fold
 from mkgen.codegen.printer import ATOM, Scope, Text
 from mkgen.codegen.python_printer import PythonPrinter
-from mkgen.codegen.render import LaunchPlan, Plan
+from mkgen.codegen.render import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.view import View
-from mkgen.expression import evaluate
-from mkgen.ir.nest import WIDENED, Load, index_names
-from mkgen.program import Configuration, Functional, Launch, Step
+from mkgen.expression import Call, Expression, evaluate, names, to_python
+from mkgen.ir.nest import WIDENED, IndexValue, Load, index_names
+from mkgen.program import Configuration, Functional, Step
 from mkgen_pallas.layout import Layout
 from mkgen_pallas.steps import launcher_steps
 
@@ -43,6 +45,50 @@ def erf(x):
 '''
 
 
+def _traced_call(node: Call, inner: Callable[[Expression, int], str]) -> str | None:
+    """min, max and select of positions: Python's own need numbers."""
+    if all(n.isupper() for n in names(node)):
+        return None
+    args = [inner(a, 0) for a in node.args]
+    if node.function in ("min", "max"):
+        return reduce(lambda a, b: f"jnp.{node.function}imum({a}, {b})", args)
+    if node.function == "select":
+        return f"jnp.where({', '.join(args)})"
+    return f"(1 - ({args[0]}))" if node.function == "not" else None
+
+
+_HELPERS = {
+    "product": '''
+
+def product(block):
+    """The product along the last axis, whose length is a power of two: Pallas has none."""
+    while block.shape[-1] > 1:
+        pairs = block.reshape(*block.shape[:-1], block.shape[-1] // 2, 2)
+        second = jnp.arange(2) == 1
+        right = jnp.sum(jnp.where(second, pairs, 0), axis=-1)
+        block = jnp.sum(jnp.where(second, 0, pairs), axis=-1) * right
+    return jnp.sum(block, axis=-1)
+''',
+    "rint": '''
+
+def rint(x):
+    """To the nearest integer, halves to the even one: Pallas has none for Triton."""
+    low = jnp.floor(x)
+    rest = x - low
+    odd = low - 2.0 * jnp.floor(0.5 * low)
+    return low + jnp.where(rest == 0.5, odd, jnp.where(rest > 0.5, 1.0, 0.0))
+''',
+    "expm1": '''
+
+def expm1(x):
+    """exp(x) - 1, near zero by tanh so that no digits cancel: Mosaic has none."""
+    half = jnp.tanh(0.5 * jnp.clip(x, -1.0, 1.0))
+    return jnp.where(jnp.abs(x) < 0.5, 2.0 * half / (1.0 - half), jnp.exp(x) - 1.0)
+''',
+    "erf": _ERF,
+}
+
+
 class PallasPrinter(PythonPrinter):
     """Spellings of jnp. `gpu` chooses masked loads; a TPU kernel sees whole blocks."""
 
@@ -60,12 +106,16 @@ class PallasPrinter(PythonPrinter):
         "trunc": "jnp.trunc({0})", "round": "jnp.round({0})", "fmod": "jax.lax.rem({0}, {1})",
     }  # fmt: skip
 
+    stacks = True
+
     def __init__(self, gpu: bool) -> None:
         self.gpu = gpu
         self.bind_loads = self.splits_axes = gpu
         self.tiles_last_axis = not gpu
         if gpu:
-            self.calls = {**self.calls, "erf": "erf({0})"}
+            self.calls = {**self.calls, "erf": "erf({0})", "round": "rint({0})"}
+        else:
+            self.calls = {**self.calls, "expm1": "expm1({0})"}
 
     def load(self, load: Load, offset: Text, scope: Scope) -> Text:
         """On a GPU a masked read; on a TPU the block of the tensor."""
@@ -104,7 +154,17 @@ class PallasPrinter(PythonPrinter):
     def masked_store(self, code: str, masks: Sequence[str]) -> str:
         """The same under masks (GPU)."""
         kept = list(dict.fromkeys(masks))
-        return f"{code[:-1]}, mask={' & '.join(kept)})" if kept and self.gpu else code
+        if not kept or not self.gpu:
+            return code
+        mask = " & ".join(kept)
+        if len(kept) > 1:
+            # Beyond the end of one axis lie places of the next: interpret mode writes the old
+            # value back there, over a new one. Nothing lies beyond the end of the array.
+            tensor, rest = code.removeprefix("plgpu.store(").split(".at[", 1)
+            offset, value = rest.split("], ", 1)
+            place = f"jnp.where({mask}, {offset}, {tensor}.shape[0])"
+            return f"plgpu.store({tensor}.at[{place}], {value[:-1]}, mask={mask})"
+        return f"{code[:-1]}, mask={mask})"
 
     def dtype(self, dtype: str) -> str:
         """jnp's name; int64 narrows to int32, as JAX does by default."""
@@ -125,10 +185,13 @@ class PallasPrinter(PythonPrinter):
 
     def helpers(self, body: str) -> str:
         """`erf` where the lowering has none; jnp's max already lets NaN win."""
-        return (_ERF if " erf(" in body or "(erf(" in body else "") + "\n\n"
+        made = (text for name, text in _HELPERS.items() if re.search(rf"(?<![.\w]){name}\(", body))
+        return "".join(made) + "\n\n"
 
     def reduce(self, combine: str, dtype: str, value: str) -> str:
-        """A block combined over its columns (TPU) or whole (GPU)."""
+        """A block combined over its columns (TPU) or along its last axis (GPU)."""
+        if combine == "prod" and self.gpu:
+            return f"product({value})"
         axis = "" if self.gpu else ", axis=1, keepdims=True"
         return f"jnp.{combine}({value}{axis})"
 
@@ -146,6 +209,16 @@ class PallasPrinter(PythonPrinter):
             return "-jnp.inf" if combine == "max" else "jnp.inf"
         return str(2**31 - 1 if combine == "min" else -(2**31))
 
+    def index(self, expression: Expression) -> str:
+        """An index expression whose names may be traced values: jnp's min, max and where."""
+        return to_python(expression, _traced_call)
+
+    def index_value(self, value: IndexValue) -> Text:
+        """A position or a size; a size as a float is one, because jnp's roots refuse integers."""
+        if "float" in value.dtype and all(n.isupper() for n in names(value.expression)):
+            return Text(f"float({self.index(value.expression)})")
+        return super().index_value(value)
+
     def context(self, view: View, index_bits: int) -> dict[str, Any]:
         """Adds `t`, and how buffers are laid out as blocks."""
         return {"t": self, "layout": Layout(view, self), "dtype_of": self.dtype}
@@ -155,7 +228,9 @@ class PallasPrinter(PythonPrinter):
     ) -> tuple[str, LaunchPlan]:
         """Splits the kernel from the lines that call it."""
         kernel, _, call = text.partition(CALL)
-        return fold(kernel.rstrip("\n") + "\n"), replace(plan, call=textwrap.dedent(call))
+        kernel = re.sub(r"\n+(?=def )", "\n\n\n", kernel.strip("\n"))
+        kernel = re.sub(r"(^|\n)(def [^\n]*:\n)\n+", r"\1\2", kernel)
+        return fold(kernel + "\n"), replace(plan, call=textwrap.dedent(call))
 
     def configuration(self, launch: LaunchPlan, values: Mapping[str, int]) -> Configuration:
         """The grid, for the record."""
@@ -164,16 +239,57 @@ class PallasPrinter(PythonPrinter):
 
     def launcher(self, plan: Plan) -> str:
         """A function of jax arrays."""
-        body = "".join(launch.call.rstrip("\n") + "\n" for launch in plan.launches)
+        body = "".join(
+            _scan(plan, loop, launches) if loop else _calls(launches)
+            for loop, launches in plan.parts()
+        )
         text = (
             f"\n\n{self.signature(plan, 'jax.Array')}"
             f'    """{plan.title}"""\n'
             + self.check_inputs(plan, "jnp", "").replace("must be contiguous", "must be")
             + textwrap.indent(body, "    ")
-            + f"    return {', '.join(b.name for b in plan.outputs)}\n"
+            + f"    return {', '.join(b.name for b in (*plan.outputs, *plan.updated))}\n"
         )
         return fold(text)
 
-    def steps(self, launches: tuple[Launch, ...], launcher: str) -> tuple[Step, ...]:
+    def steps(self, steps: tuple[Step, ...], plan: Plan, launcher: str) -> tuple[Step, ...]:
         """With the layout operations the launcher does."""
-        return launcher_steps(launcher, launches)
+        return launcher_steps(launcher, steps)
+
+
+def _calls(launches: Sequence[LaunchPlan]) -> str:
+    return "".join(launch.call.rstrip("\n") + "\n" for launch in launches)
+
+
+def _scan(plan: Plan, loop: LoopPlan, launches: Sequence[LaunchPlan]) -> str:
+    """A loop: a round as a function of what is carried and of this round's slices."""
+    carried, written = [a for a, _ in loop.swaps], [b for _, b in loop.swaps]
+    name = f"round_of_{carried[-1]}"
+    inside = [part for _, part in loop.stacks]
+    unpacked = "".join(
+        f"{', '.join(names)} = {whole}\n"
+        for names, whole in ((carried, "carried"), (loop.span, "slices"))
+        if len(names) > 1
+    )
+    body = unpacked + _calls(launches) + f"return {_group(written)}, {_group(inside)}\n"
+    given = [
+        names[0] if len(names) == 1 else whole
+        for names, whole in ((carried, "carried"), (loop.span, "slices"))
+    ]
+    arrays = _group([array for array, _ in loop.stacks])
+    back = ", reverse=True" if loop.reverse else ""
+    text = (
+        f"\ndef {name}({', '.join(given)}):\n{textwrap.indent(body, '    ')}\n"
+        f"{_group(carried)}, {arrays} = jax.lax.scan("
+        f"{name}, {_group(carried)}, {_group(loop.span)}, length={to_python(loop.count)}{back})\n"
+    )
+    dtypes = {b.name: b.dtype for b in (*plan.outputs, *plan.temporaries)}
+    for array, part in loop.stacks:
+        if dtypes[array] != dtypes[part]:
+            text += f"{array} = {array}.astype(jnp.{dtypes[array]})\n"
+    return text
+
+
+def _group(names: Sequence[str]) -> str:
+    """One name, or several as a tuple."""
+    return names[0] if len(names) == 1 else f"({', '.join(names)})"

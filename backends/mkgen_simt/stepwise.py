@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -248,17 +248,21 @@ class StepRunner(Loaded):
             if not isinstance(step, Repeat):
                 yield from self._step(step, place, phases)
                 continue
+            self._move(step.start, place)
             for _ in range(step.count):
                 for inner in step.steps:
                     yield from self._step(inner, place, phases)
                 for a, b in step.swaps:
                     place[a], place[b] = place[b], place[a]
-                for name, elements in step.advance.items():
-                    storage, offset = place[name]
-                    size = numpy_dtype(self._program.buffer(name).dtype).itemsize
-                    place[name] = (storage, offset + elements * size)
-            for name in step.advance:
+                self._move(step.advance, place)
+            for name in (*step.start, *step.advance):
                 place[name] = (place[name][0], 0)
+
+    def _move(self, elements: Mapping[str, int], place: dict[str, tuple[_Storage, int]]) -> None:
+        for name, count in elements.items():
+            storage, offset = place[name]
+            size = numpy_dtype(self._program.buffer(name).dtype).itemsize
+            place[name] = (storage, offset + count * size)
 
     def _step(
         self, step: Launch | Glue, place: dict[str, tuple[_Storage, int]], phases: tuple[str, ...]

@@ -41,6 +41,7 @@ from mkgen.tune.winners import Winners
     options.precision,
     options.require,
     options.device,
+    options.toolchain,
     options.seed,
     options.jobs(2),
     options.timeout,

@@ -112,6 +112,10 @@ class Executor(ABC):
     schedules: ClassVar[tuple[str, ...]] = ("",)
     """Thread orders that must all give the right result."""
 
+    def orders(self, program: Program) -> tuple[str, ...]:
+        """Those of `schedules` that may differ for `program`; the first is always among them."""
+        return self.schedules
+
     @abstractmethod
     def accepts(self, program: Program) -> str | None:
         """None when it can run `program` here and now, else why not, with the remedy."""
@@ -127,6 +131,19 @@ class Executor(ABC):
     @abstractmethod
     def load(self, program: Program, artifact: Artifact | None, directory: Path) -> Loaded:
         """Makes `program` ready; scratch files go to `directory`. CompileError, ExecutionError."""
+
+
+@dataclass(frozen=True)
+class Limitation:
+    """A dtype that a backend, or some of its archs, does not have or holds in another one."""
+
+    dtypes: tuple[str, ...]
+    reason: str
+    """Why, as the end of a sentence: `JAX rounds float64 to float32`."""
+    refused: bool = True
+    """Whether a task with it is refused; else `reason` says what it is held in."""
+    archs: tuple[str, ...] = ()
+    """Only these; empty means every arch."""
 
 
 @dataclass(frozen=True)
@@ -157,8 +174,17 @@ class Backend(ABC):
     default_arch: ClassVar[str]
     grid_limit: ClassVar[tuple[int, int, int]]
     dtypes: ClassVar[frozenset[str]]
+    """What its programs may hold; a task with another is refused."""
+    limitations: ClassVar[tuple[Limitation, ...]] = ()
+    """Why a dtype is not among `dtypes`, or what becomes of one that is."""
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {}
     """Compiler options by precision class; never one that loosens arithmetic in `strict`."""
+    compilers: ClassVar[tuple[str, ...]] = ()
+    """Kinds of binary that `--toolchain` may name: `("hipcc", "clang")`; none: it has no choice.
+
+    `mkgen.codegen.external.chosen_compiler(name)` says which; `compile` uses it and no other, and
+    `compiler_identity` holds its bytes.
+    """
 
     @abstractmethod
     def printer(self, arch: str) -> DialectPrinter:

@@ -131,7 +131,7 @@ class Printer(ABC):
             if isinstance(part, Indirect):
                 part = Name(self.indirect(part, scope))
             total = part if total is None else total * size + part
-        total = total if total is not None else product([])
+        total = total if total is not None else Int(0)  # a tensor of no dimensions
         code = self.index(total)
         return Text(code, ATOM if code.isidentifier() or code.isdigit() else SUM)
 

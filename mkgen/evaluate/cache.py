@@ -72,8 +72,13 @@ def compile_key(program: Program, backend: Backend, identity: str) -> str:
         backend.name,
         identity,
         canonical_json(backend.flags.get(program.precision, ())),
-        *(_package_hash(package) for package in _packages(type(backend))),
+        *plugin_hashes(type(backend)),
     )
+
+
+def plugin_hashes(backend: type[Backend]) -> list[str]:
+    """Hashes of the packages that a plug-in is made of."""
+    return [_package_hash(package) for package in _packages(backend)]
 
 
 def _packages(backend: type[Backend]) -> list[Path]:

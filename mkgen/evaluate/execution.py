@@ -165,7 +165,7 @@ class Execution:
             _inputs(program, case),
         )
         try:
-            schedules = self.executor.schedules
+            schedules = self.executor.orders(program)
             if workload.role != "check" and not self.settings.heldout_schedules:
                 schedules = schedules[:1]
             for schedule in schedules:
@@ -274,7 +274,7 @@ class Execution:
     ) -> list[Evidence]:
         shown = dict.fromkeys(result.workload for result in self.results)
         figures = worst(result.error for result in self.results)
-        orders = [schedule for schedule in self.executor.schedules if schedule]
+        orders = [order for order in self.executor.orders(programs.bench) if order]
         widths = {
             w
             for launch in programs.bench.launches

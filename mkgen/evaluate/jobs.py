@@ -65,6 +65,7 @@ def compile_program(
                 timeout,
                 program=program.model_dump(mode="json"),
                 directory=str(directory),
+                identity=identity,
             )
         except WorkerFailure as failure:
             if cache:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mkgen.codegen.candidate import Generator, Option, TemplateCandidate
+from mkgen.codegen.render import entry_name
 from mkgen.errors import UnsupportedError
 from mkgen.evaluate.cache import CompileCache
 from mkgen.evaluate.jobs import compile_program
@@ -126,7 +127,7 @@ def _ranked_again(
     for number, (options, program, artifact) in enumerate(kept):
         candidate = generator.chosen(options)
         whole.append(Choice(candidate, estimate(generator, candidate, program, artifact)))
-        resources = _resources(program, artifact)
+        resources = _resources(candidate, artifact)
         for at, (kernel, option) in enumerate(zip(generator.kernels, options, strict=True)):
             facts = generator.facts(kernel)
             guess = kernel_estimate(
@@ -141,6 +142,8 @@ def _ranked_again(
     return order
 
 
-def _resources(program: Program, artifact: Artifact) -> Mapping[int, Resources]:
-    found = {at: artifact.resources.get(x.entry) for at, x in enumerate(program.launches)}
+def _resources(candidate: TemplateCandidate, artifact: Artifact) -> Mapping[int, Resources]:
+    """What the compiler said of each kernel, by position; of its last launch if it has several."""
+    entries = [entry_name(candidate.request, k) for k in candidate.request.kernels]
+    found = {at: artifact.resources.get(entry) for at, entry in enumerate(entries)}
     return {at: r for at, r in found.items() if r is not None}

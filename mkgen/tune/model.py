@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mkgen.codegen.candidate import Generator, TemplateCandidate
-from mkgen.codegen.render import parameter_prefix
+from mkgen.codegen.render import entry_name, parameter_prefix
 from mkgen.codegen.template import Parameters, Template
 from mkgen.expression import evaluate, parse
 from mkgen.profile import HardwareProfile
@@ -51,14 +51,13 @@ def estimate(
     """The estimate of a candidate at `program`'s sizes, sharper once it is compiled."""
     request = candidate.request
     each = []
-    for kernel, template, launch in zip(
-        request.kernels, request.templates, program.launches, strict=True
-    ):
+    for kernel, template in zip(request.kernels, request.templates, strict=True):
         prefix = parameter_prefix(request.kernels, kernel)
         own = {
             k.removeprefix(prefix): v for k, v in request.parameters.items() if k.startswith(prefix)
         }
-        resources = artifact.resources.get(launch.entry) if artifact else None
+        # a kernel may be several launches; the last has its name
+        resources = artifact.resources.get(entry_name(request, kernel)) if artifact else None
         facts = generator.facts(kernel)
         each.append(kernel_estimate(generator, facts, template, own, resources))
     return total(each)
@@ -102,7 +101,8 @@ def kernel_estimate(
         f"{bound}-bound: {moved / 1e6:.0f} MB at {device.bandwidth / 1e12:.2f} TB/s, "
         f"{operations / 1e9:.1f} Gop at {rate:.0%} of {device.peak / 1e12:.0f} Top/s, {why}"
     )
-    return Estimate(seconds + _LAUNCH_SECONDS, bound, reason)
+    # in a loop a kernel runs once a round
+    return Estimate((seconds + _LAUNCH_SECONDS) * facts.get("rounds", 1), bound, reason)
 
 
 def _device(profile: HardwareProfile) -> _Device:

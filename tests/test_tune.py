@@ -116,7 +116,9 @@ def test_a_search_that_is_killed_goes_on_as_if_it_had_not_been(capfd, data, monk
 
 
 def test_the_budget_ends_the_search_and_the_best_until_then_counts(capfd, data, monkeypatch):
-    tune(capfd, "--trials", "1", "--out", "warm")  # importing PyTorch would spend the budget
+    # importing PyTorch would spend the budget
+    one = tune(capfd, "--trials", "1", "--out", "warm")
+    assert len({t["variant"] for t in one["trials"]}) == 1
     monkeypatch.setenv("MKGEN_FAKE_SLEEP", "1.2")
     started = time.monotonic()
     document = tune(capfd, "--budget", "16")

@@ -125,8 +125,10 @@ class _Search:
                 continue  # its only choice is part of what was measured
             trials = len(kernel_spaces[number].points)
             if self.effort.trials is not None:
-                share = max(_LEAST_TRIALS, (self.effort.trials - used) // turns)
-                trials = min(trials, share)
+                left = self.effort.trials - used
+                trials = min(trials, left, max(_LEAST_TRIALS, left // turns))
+            if trials <= 0:
+                break
             outcome = self._kernel(kernel_spaces[number], number, picks, trials, turns)
             used += outcome.tried
             complete = complete and outcome.complete

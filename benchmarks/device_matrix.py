@@ -20,7 +20,7 @@ from mkgen.codegen.candidate import Generator, scales
 from mkgen.codegen.registry import backend_named
 from mkgen.errors import MkgenError
 from mkgen.evaluate.cache import CompileCache
-from mkgen.evaluate.inputs import draw, reference_call
+from mkgen.evaluate.inputs import draw, reference_call, to_torch
 from mkgen.evaluate.oracle import Judge
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.process import WorkerFailure
@@ -38,7 +38,7 @@ def torch_seconds(task: Task, samples: int = 15) -> float:
     import torch
 
     reference = reference_call(task, task.bench)
-    inputs = [torch.from_numpy(a).cuda() for a in draw(task, task.workloads()[0], 0).values()]
+    inputs = [to_torch(a).cuda() for a in draw(task, task.workloads()[0], 0).values()]
     call = reference.call.cuda() if isinstance(reference.call, torch.nn.Module) else reference.call
     torch.backends.cudnn.allow_tf32 = False  # PyTorch's default would round convolutions to TF32
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -63,7 +63,7 @@ def one(task: Task, target: Target, judge: Judge, workers: Workers, samples: int
     backend = backend_named(target.backend)
     cache = CompileCache()
     choices, _ = choose(Generator(task, backend, target), workers, cache)
-    settings = Settings(judge, cache, device=True, samples=samples)
+    settings = Settings(judge, cache, emulate=False, device=True, samples=samples)
     return evaluate(choices[0].candidate, workers, settings)
 
 

@@ -34,8 +34,9 @@ class Tensor(Document):
 
     shape: str
     dtype: Dtype = "float32"
-    distribution: Literal["normal", "uniform", "integers"] = "normal"
-    """normal: mean 0, deviation 1; uniform and integers: in [low, high)."""
+    distribution: Literal["normal", "uniform", "integers", "distinct"] = "normal"
+    """normal: mean 0, deviation 1; uniform and integers: in [low, high); distinct: integers in
+    [low, high), none of them twice."""
     low: int | str = 0
     high: int | str = 1
     """Bounds of uniform and integers; a string is an expression over the sizes."""

@@ -38,7 +38,7 @@ def _draw(tensor: Tensor, sizes: Sizes, generator: np.random.Generator, name: st
     dtype, shape = DTYPES[tensor.dtype], tensor.resolve(sizes)
     if dtype == np.bool_:
         return np.asarray(generator.integers(0, 2, shape, dtype=np.uint8)).view(np.bool_)
-    if tensor.distribution == "integers":
+    if tensor.distribution in ("integers", "distinct"):
         return _integers(tensor, sizes, shape, generator, name)
     if not is_floating(dtype):
         raise UserError(
@@ -67,10 +67,12 @@ def _integers(
 ) -> np.ndarray:
     dtype = DTYPES[tensor.dtype]
     drawn: Any = np.int64 if is_floating(dtype) else dtype
+    low, high = _bound(tensor.low, sizes), _bound(tensor.high, sizes)
     try:
-        values = generator.integers(
-            _bound(tensor.low, sizes), _bound(tensor.high, sizes), shape, dtype=drawn
-        )
+        if tensor.distribution == "distinct":
+            values = low + generator.choice(high - low, shape, replace=False)
+        else:
+            values = generator.integers(low, high, shape, dtype=drawn)
     except ValueError as error:
         raise UserError(f"input {name!r}: no {tensor.dtype} integers to draw: {error}") from error
     return np.asarray(values).astype(dtype, copy=False)

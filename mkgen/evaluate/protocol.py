@@ -68,6 +68,8 @@ class Settings:
     cache: CompileCache | None = None
     require: tuple[EvidenceKind, ...] = ()
     """Kinds of evidence without which there is no pass."""
+    emulate: bool = True
+    """Whether to run on a CPU; not where the same is seen on a device and time is short."""
     device: bool = False
     """Whether to run on a device; done as well when `require` names what only a device gives."""
     samples: int = 0
@@ -137,7 +139,7 @@ class _Evaluation:
             raise Stop(Status.OVER_LIMIT, excess)
         executors = self.candidate.backend.executors()
         for executor in executors:
-            if executor.role == "emulate":
+            if executor.role == "emulate" and self.settings.emulate:
                 self._execute(executor, programs, artifact)
         wanted = self.settings.device or any(k in _ON_DEVICE for k in self.settings.require)
         for executor in executors:

@@ -56,6 +56,10 @@ def _draw(tensor: Tensor, sizes: Sizes) -> str:
     )
     if tensor.dtype == "bool":
         return f"torch.randint(0, 2, {shape}, generator=generator).bool()"
+    if tensor.distribution == "distinct":
+        count = math.prod(tensor.resolve(sizes))
+        drawn = f"torch.randperm({high - low}, generator=generator)[:{count}].reshape({shape})"
+        return f"({drawn} + {low}).to({dtype})" if low else f"{drawn}.to({dtype})"
     if tensor.distribution == "integers":
         drawn = f"torch.randint({low}, {high}, {shape}, generator=generator"
         if tensor.dtype in _FLOATING:
@@ -89,6 +93,7 @@ Exit status: 0 when right, 1 when wrong, 3 when something it needs is not here.
 
 {copying}import sys
 
+import math
 import torch
 
 from model import DEVICE, ModelNew, missing

@@ -1,4 +1,4 @@
-"""Rows copied over the rows that an index names; of several for one row the last stays."""
+"""Rows copied over the rows that an index names, each once."""
 
 import torch
 
@@ -15,10 +15,11 @@ task = Task(
     reference=index_copy,
     inputs={
         "x": Tensor("ROWS, COLS"),
-        "index": Tensor("SOURCES", dtype="int64", distribution="integers", high="ROWS"),
+        "index": Tensor("SOURCES", dtype="int64", distribution="distinct", high="ROWS"),
         "values": Tensor("SOURCES, COLS"),
     },
     bench={"ROWS": 4096, "COLS": 1024, "SOURCES": 2048},
-    check=[{"ROWS": 67, "COLS": 83, "SOURCES": 31}, {"ROWS": 5, "COLS": 307, "SOURCES": 47}],
-    heldout=[{"ROWS": 2, "COLS": 509, "SOURCES": 3}, {"ROWS": 129, "COLS": 41, "SOURCES": 101}],
+    # PyTorch leaves open which of several rows for one place stays, so no place is named twice.
+    check=[{"ROWS": 67, "COLS": 83, "SOURCES": 31}, {"ROWS": 47, "COLS": 307, "SOURCES": 47}],
+    heldout=[{"ROWS": 3, "COLS": 509, "SOURCES": 1}, {"ROWS": 129, "COLS": 41, "SOURCES": 101}],
 )

@@ -91,6 +91,8 @@ class Layout:
         self._positions(cols if self.view.kernel.kind == "rowwise" else ())
         if any(r.combine == "prod" for r in self.view.kernel.reductions):
             raise UnsupportedError("pallas has no product along the columns of a block")
+        if not self.view.kernel.reads():
+            raise UnsupportedError("pallas gives these blocks the shape of what is read")
         if not rows and self.view.kernel.kind == "rowwise":
             raise UnsupportedError("pallas sums rows by blocks; this kernel has one row only")
         made = []

@@ -27,7 +27,7 @@ def opencl() -> dict[str, str]:
     return {"OCL_ICD_VENDORS": str(driver), "PYOPENCL_NO_CACHE": "1"}
 
 
-@pytest.mark.parametrize("task", ["conv2d", "softmax", "embedding"])
+@pytest.mark.parametrize("task", ["conv2d", "softmax", "embedding", "bidirectional_gru"])
 def test_opencl_passes_on_the_cpu(task: str, tmp_path: Path) -> None:
     directory, _, _, _ = package(candidate(task, "opencl"), tmp_path / "a", "check1")
     done = run(directory, f"test_{task}.py", **opencl())

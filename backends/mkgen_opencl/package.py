@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.errors import UnsupportedError
 from mkgen.package.model_file import (
@@ -12,7 +15,7 @@ from mkgen.package.model_file import (
     rows_text,
     shape_text,
 )
-from mkgen.program import Launch, Simt
+from mkgen.program import Glue, Launch, Repeat, Simt, Step
 from mkgen_opencl.devices import INTEL_NAMES
 from mkgen_simt.package import build_script, c_header, library_name
 
@@ -51,15 +54,17 @@ def parts(plan: PackagePlan) -> PackageParts:
 
 
 def _call(plan: PackagePlan) -> ModelCall:
-    launches = rows_text([_row(s) for s in plan.program.steps if isinstance(s, Launch)])
-    if len(plan.program.launches) != len(plan.program.steps):
+    steps = plan.program.steps
+    if any(isinstance(inner, Glue) for step in steps for inner in _inner(step)):
         raise UnsupportedError(
             f"{plan.task} does more than launch kernels; a package for OpenCL cannot hold that yet"
         )
+    loops = any(isinstance(step, Repeat) for step in steps)
+    launches = _parts(steps) if loops else rows_text([_row(s) for s in plan.program.launches])
     written = {w for launch in plan.program.launches for w in launch.writes}
     copied = "".join(f'"{b.name}", ' for b in plan.outputs if b.name in written).removesuffix(" ")
     options = "".join(f'    "{flag}",\n' for flag in plan.flags)
-    setup = _SETUP.format(
+    setup = (_SETUP_OF_LOOPS if loops else _SETUP).format(
         source=plan.program.sources[0].name, options=options, launches=launches,
         results=copied if len(plan.outputs) == 1 else copied.removesuffix(","),
         title=plan.arch_title, fits=_fits(plan.program.target.arch),
@@ -75,6 +80,30 @@ def _call(plan: PackagePlan) -> ModelCall:
         body=allocations(buffers, f"{first}.device") + f"_run({tensors})\n" + returned(plan),
         alignment=False,
     )
+
+
+def _inner(step: Step) -> Sequence[Launch | Glue]:
+    return step.steps if isinstance(step, Repeat) else (step,)
+
+
+def _parts(steps: Sequence[Step]) -> str:
+    """Launches and loops of them: rounds, launches, what changes places, where slices begin."""
+    text = ""
+    for looped, group in itertools.groupby(steps, key=lambda step: isinstance(step, Repeat)):
+        for part in group if looped else [list(group)]:
+            loop = part if isinstance(part, Repeat) else Repeat(count=1, steps=tuple(part))
+            launches = [_row(s) for s in loop.steps if isinstance(s, Launch)]
+            rows = "".join(f"            {row},\n" for row in launches)
+            text += f"    (\n        {loop.count},\n        (\n{rows}        ),\n"
+            text += f"        {_pairs(loop.swaps)},\n"
+            slices = (f'"{n}": ({loop.start.get(n, 0)}, {by})' for n, by in loop.advance.items())
+            text += f"        {{{', '.join(slices)}}},\n    ),\n"
+    return f"(\n{text})"
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
+    made = ", ".join(f'("{a}", "{b}")' for a, b in pairs)
+    return f"({made},)" if len(pairs) == 1 else f"({made})"
 
 
 def _row(launch: Launch) -> str:
@@ -169,3 +198,39 @@ def _run(**tensors: torch.Tensor) -> None:
     for name in RESULTS:
         cl.enqueue_copy(queue, arrays[name], buffers[name])
 '''
+
+_SETUP_OF_LOOPS = (
+    _SETUP.replace(
+        '''LAUNCHES = {launches}
+"""Kernel, global size, local size, arguments."""
+''',
+        '''PARTS = {launches}
+"""Rounds; kernel, global size, local size, arguments of each launch of a round; buffers that change
+places after it; buffers it sees a slice of: the element where the first begins, and the step."""
+''',
+    )
+    .replace(
+        "    import pyopencl as cl\n\n    flags",
+        "    import numpy as np\n    import pyopencl as cl\n\n    flags",
+    )
+    .replace(
+        """    for entry, size, group, arguments in LAUNCHES:
+        kernel = cl.Kernel(program, entry)
+        kernel(queue, size, group, *(buffers[name] for name in arguments))
+""",
+        """    for rounds, launches, swaps, slices in PARTS:
+        kernels = {{entry: cl.Kernel(program, entry) for entry, _, _, _ in launches}}
+        for number in range(rounds):
+            for entry, size, group, arguments in launches:
+                given = []
+                for name in arguments:
+                    given.append(buffers[name])
+                    if name in slices:
+                        first, step = slices[name]
+                        given.append(np.int64(first + number * step))
+                kernels[entry](queue, size, group, *given)
+            for a, b in swaps:
+                buffers[a], buffers[b] = buffers[b], buffers[a]
+""",
+    )
+)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 from mkgen.codegen.package import PackageParts, PackagePlan
@@ -89,15 +88,14 @@ def _inner(step: Step) -> Sequence[Launch | Glue]:
 def _parts(steps: Sequence[Step]) -> str:
     """Launches and loops of them: rounds, launches, what changes places, where slices begin."""
     text = ""
-    for looped, group in itertools.groupby(steps, key=lambda step: isinstance(step, Repeat)):
-        for part in group if looped else [list(group)]:
-            loop = part if isinstance(part, Repeat) else Repeat(count=1, steps=tuple(part))
-            launches = [_row(s) for s in loop.steps if isinstance(s, Launch)]
-            rows = "".join(f"            {row},\n" for row in launches)
-            text += f"    (\n        {loop.count},\n        (\n{rows}        ),\n"
-            text += f"        {_pairs(loop.swaps)},\n"
-            slices = (f'"{n}": ({loop.start.get(n, 0)}, {by})' for n, by in loop.advance.items())
-            text += f"        {{{', '.join(slices)}}},\n    ),\n"
+    for step in steps:
+        loop = step if isinstance(step, Repeat) else Repeat(count=1, steps=(step,))
+        launches = [_row(s) for s in loop.steps if isinstance(s, Launch)]
+        rows = "".join(f"            {row},\n" for row in launches)
+        text += f"    (\n        {loop.count},\n        (\n{rows}        ),\n"
+        text += f"        {_pairs(loop.swaps)},\n"
+        slices = (f'"{n}": ({loop.start.get(n, 0)}, {by})' for n, by in loop.advance.items())
+        text += f"        {{{', '.join(slices)}}},\n    ),\n"
     return f"(\n{text})"
 
 

@@ -61,6 +61,25 @@ def test_changing_an_input_is_refused() -> None:
     refused(lambda x: x.detach().mul_(2.0) + x, "changes the input x in place")
 
 
+def test_state_written_through_a_view_is_kept() -> None:
+    class Counting(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("seen", torch.arange(5.0))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.seen[1:3].add_(10.0)
+            return x * self.seen
+
+    module = Counting()
+    x = np.ones((3, 5), np.float32)
+    graph = lower_task(task_of(module, "N, C"))
+    got = run(graph, SIZES, {"x": x, "seen": np.arange(5, dtype=np.float32)})
+    want = np.array([0, 11, 12, 3, 4], np.float32)
+    np.testing.assert_array_equal(got["seen"], want)
+    np.testing.assert_array_equal(got["y"], np.tile(want, (3, 1)))
+
+
 def test_dropout_in_training_is_refused() -> None:
     refused(lambda x: torch.nn.functional.dropout(x, 0.5, True), "no two programs draw alike")
 

@@ -70,7 +70,7 @@ class OpenclPrinter(CPrinter):
         const = "" if argument.output else "const "
         return f"__global {const}{self.types[argument.dtype]}* restrict {argument.name}"
 
-    def prologue(self, rank: int, arguments: Sequence[Argument]) -> str:
+    def prologue(self, rank: int, arguments: Sequence[Argument] = ()) -> str:
         """Moves to this round's slices: a host has no pointer that it could move."""
         return "".join(f"  {a.name} += {a.name}_first;\n" for a in arguments if a.sliced).rstrip(
             "\n"

@@ -237,7 +237,7 @@ class CPrinter(DialectPrinter):
     def kernel(self, entry: str, arguments: Sequence[Argument], threads: str, rank: int) -> str:
         """The head of a kernel up to its opening brace."""
 
-    def prologue(self, rank: int, arguments: Sequence[Argument]) -> str:
+    def prologue(self, rank: int, arguments: Sequence[Argument] = ()) -> str:
         """First lines of a kernel, indented."""
         return ""
 

@@ -303,7 +303,7 @@ class StepRunner(Loaded):
                     )
             for buffer in storage.buffers:
                 if buffer.role in (BufferRole.OUTPUT, BufferRole.STATE):
-                    results[buffer.name] = np.ascontiguousarray(view(buffer, inside))
+                    results[buffer.name] = np.array(view(buffer, inside), order="C")
         return results
 
     def _release(self, memory: dict[str, _Storage]) -> None:

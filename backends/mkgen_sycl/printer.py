@@ -49,7 +49,7 @@ class SyclPrinter(CPrinter):
         """Position of the work-group along an axis, x first."""
         return f"item.get_group({rank - 1 - axis})"
 
-    def prologue(self, rank: int, arguments: Sequence[Argument]) -> str:
+    def prologue(self, rank: int, arguments: Sequence[Argument] = ()) -> str:
         """This work-item and where it stands."""
         return f"  const auto item = oneapi::this_work_item::get_nd_item<{rank}>();"
 

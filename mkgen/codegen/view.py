@@ -98,6 +98,8 @@ class View:
         flats = {self.flat_rows, self.flat_cols, self.flat_depth, self.flat_batch}
         axes = (*self.kernel.rows, *self.kernel.cols, *self.kernel.depth, *self.kernel.batch)
         taken = {a.name for a in self.arguments} | flats | {a.name for a in axes}
+        for call in self.printer.calls.values():  # OpenCL's sqrt is no name for a variable
+            taken |= set(re.findall(r"[A-Za-z_]\w*", call))
         return Scope(masks=dict(masks or {}), taken=taken)
 
     def groups(self) -> list[tuple[tuple[Axis, ...], str]]:
@@ -294,6 +296,12 @@ class View:
         inner = "\n".join(scope.lines)
         name = "best" if reduction.combine in ("max", "min") else "total"
         return Stage(name, reduction.dtype, reduction.combine, inner, code, outer)
+
+    def long_sum(self) -> bool:
+        """Whether a window kernel sums more than the few terms of a sliding window."""
+        reduction = self.kernel.reductions[0]
+        short = self.kernel.tag in ("pool", "resize", "depthwise")
+        return reduction.combine == "sum" and "float" in reduction.dtype and not short
 
     def window_epilogue(self, accumulator: str, masks: Mapping[str, str] | None = None) -> str:
         """The stores of a window kernel whose parallel axes are already declared."""

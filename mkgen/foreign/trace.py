@@ -26,6 +26,10 @@ _SIZED = ("upsample", "adaptive", "constant_pad", "pad", "reflection_pad", "repl
 _ARITHMETIC = frozenset(["add", "sub", "mul", "div"])
 
 
+#: How much larger than what is given a tensor may be that is made on the way.
+_MADE = 8
+
+
 @dataclass(frozen=True)
 class Traced:
     """What a reference does at one choice of sizes."""
@@ -35,7 +39,7 @@ class Traced:
     names: tuple[str, ...]
     """The operations' names alone: `aten.conv2d.default`."""
     elements: int
-    """Of the largest tensor that is read, made or returned."""
+    """Of the largest tensor that is given; of one that is made, an eighth (attention's scores)."""
     outputs: tuple[tuple[int, ...], ...]
     """Shapes of what is returned."""
     volume: int
@@ -59,11 +63,12 @@ def traced(task: Task, sizes: Sizes) -> Traced:
     nodes = list(graph.graph.nodes)
     order = {node: i for i, node in enumerate(nodes)}
     calls = [n for n in nodes if n.op == "call_function"]
-    shapes = [v.shape for n in nodes for v in _values(n)]
+    given = [math.prod(v.shape) for n in nodes if n not in calls for v in _values(n)]
+    made = [math.prod(v.shape) // _MADE for n in calls for v in _values(n)]
     return Traced(
         tuple(_signature(n, order) for n in calls),
         tuple(str(n.target) for n in calls),
-        max((math.prod(s) for s in shapes), default=0),
+        max([*given, *made], default=0),
         tuple(tuple(v.shape) for n in nodes[-1].all_input_nodes for v in _values(n)),
         sum(_volume(n) for n in calls),
     )

@@ -101,6 +101,11 @@ RESERVED = frozenset(keyword.kwlist) | frozenset(
         "running",
         "thread",
         "part",
+        "recent",
+        "held",
+        "lost",
+        "term",
+        "grown",
     ]
 )
 

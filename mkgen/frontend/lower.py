@@ -202,8 +202,31 @@ def _lower(task: Task, program: Any, context: Context) -> Graph:
             context.where, context.position = _where(node, task), calls
             operands[node.name] = _lower_node(context, node, operands)
         elif node.op == "output":
-            results = node.args[0]
+            results = _returned(context, program, node.args[0], operands)
     return split_whole(_finish(context, [operands[r.name] for r in results]))
+
+
+def _returned(
+    context: Context, program: Any, given: tuple[Any, ...], operands: dict[str, Operand]
+) -> tuple[Any, ...]:
+    """What the reference returns. A graph made functional also gives what was written in place:
+    state of a module is kept, an input is refused."""
+    from torch.export.graph_signature import InputKind, OutputKind
+
+    signature = program.graph_signature
+    buffers = {s.target: s.arg.name for s in signature.input_specs if s.kind is InputKind.BUFFER}
+    returned = []
+    for spec, result in zip(signature.output_specs, given, strict=True):
+        if spec.kind is OutputKind.USER_INPUT_MUTATION:
+            name = operands[spec.target].name
+            raise context.unsupported(f"the reference changes the input {name} in place; copy it")
+        if spec.kind is OutputKind.BUFFER_MUTATION:
+            state, value = operands[buffers[spec.target]], operands[result.name]
+            axes = context.axes(state.shape)
+            context.update(state, axes, value.at(*(Name(a.name) for a in axes)))
+        else:
+            returned.append(result)
+    return tuple(returned)
 
 
 def _declare(

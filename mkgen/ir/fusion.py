@@ -174,12 +174,13 @@ def _pinned(graph: Graph) -> set[str]:
     is only a layout of something else; and what crosses the border of a loop.
     """
     pinned: set[str] = set()
-    made = {nest.store.tensor: nest for nest in graph.flat_nests()}
     for part in graph.nests:
         if isinstance(part, Loop):
             own = {n.store.tensor for n in part.body}
             read = {x.tensor for n in part.body for x in loads(n.store.value)}
             pinned |= (read - own) | {t for pair in (*part.carried, *part.collected) for t in pair}
+    # what already lies in memory hides what it was made of
+    made = {n.store.tensor: n for n in graph.flat_nests() if n.store.tensor not in pinned}
     for nest in graph.flat_nests():
         if nest.tag in ("matmul", "conv"):
             pinned |= _computed(nest, made)

@@ -26,7 +26,7 @@ from mkgen.evaluate.jobs import (
     compiler_identity,
     describe,
 )
-from mkgen.evaluate.limits import artifact_excess, target_limits
+from mkgen.evaluate.limits import artifact_excess, launch_excess, target_limits
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.process import WorkerFailure
 from mkgen.evaluate.protocol import Settings
@@ -37,6 +37,7 @@ from mkgen.record import EvidenceKind, Status
 from mkgen.target import Target
 from mkgen.task import Workload
 from mkgen.tune.journal import Journal, Trial
+from mkgen.tune.model import estimate
 from mkgen.tune.search import BudgetSpent
 from mkgen.tune.winners import device_target, template_hash
 
@@ -47,14 +48,6 @@ _LEAST_SECONDS = 1.0
 
 Report = Callable[[Trial, bool], None]
 """`report(trial, known)`: known ones were measured by an earlier command."""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A candidate to measure."""
-
-    candidate: TemplateCandidate
-    estimate_seconds: float
 
 
 @dataclass(frozen=True)
@@ -127,27 +120,27 @@ class Bench:
         self._pool.shutdown(cancel_futures=True)
 
     def measure(
-        self, attempts: Mapping[int, Attempt], samples: int
+        self, candidates: Mapping[int, TemplateCandidate], samples: int
     ) -> Iterator[tuple[int, float | None]]:
         """See mkgen.tune.search.Measure; BudgetSpent once the deadline has passed."""
         programs = {
-            number: attempt.candidate.program(self.generator.workload)
-            for number, attempt in attempts.items()
+            number: candidate.program(self.generator.workload)
+            for number, candidate in candidates.items()
         }
         known = {number: self._known.get(_key(p, samples)) for number, p in programs.items()}
         building = {
-            number: self._pool.submit(self._build, attempts[number].candidate, programs[number])
+            number: self._pool.submit(self._build, candidates[number], programs[number])
             for number, trial in known.items()
             if trial is None
         }
         try:
             if self._alone:
                 wait(building.values())
-            for number, attempt in attempts.items():
+            for number, candidate in candidates.items():
                 trial = known[number]
                 if trial is None:
                     trial = self._measure(
-                        attempt, programs[number], building.pop(number), samples
+                        candidate, programs[number], building.pop(number), samples
                     )  # fmt: skip
                     self.journal.append(trial)
                     self._keep(trial)
@@ -178,6 +171,9 @@ class Bench:
         return max(_LEAST_SECONDS, min(most, left))
 
     def _build(self, candidate: TemplateCandidate, bench: Program) -> _Built:
+        excess = launch_excess(bench, self._limits)
+        if excess:
+            raise Stop(Status.OVER_LIMIT, excess)
         check = candidate.program(self.check)
         if check.text_sha != bench.text_sha:
             raise UnsupportedError(f"the text for {self.check.name} differs from the one for bench")
@@ -194,7 +190,7 @@ class Bench:
         )
 
     def _measure(
-        self, attempt: Attempt, program: Program, building: Future[_Built], samples: int
+        self, candidate: TemplateCandidate, program: Program, building: Future[_Built], samples: int
     ) -> Trial:
         seconds: list[float] = []
         status, reason = Status.PASS, ""
@@ -206,7 +202,7 @@ class Bench:
                 raise Stop(Status.OVER_LIMIT, excess)
             with exclusive(timing_lock()):
                 if program.text_sha not in self._right:
-                    self._see_right(attempt.candidate, built)
+                    self._see_right(candidate, built)
                 seconds = self._time(built, samples)
         except UnsupportedError as error:
             status, reason = Status.UNSUPPORTED, str(error)
@@ -234,7 +230,7 @@ class Bench:
             seconds=tuple(seconds),
             status=status,
             reason=" ".join(reason.split())[:1000],
-            estimate_seconds=attempt.estimate_seconds,
+            estimate_seconds=estimate(self.generator, candidate, program).seconds,
             checked=self.check.name if status is Status.PASS else "",
         )
 

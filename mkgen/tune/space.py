@@ -1,4 +1,4 @@
-"""The legal choices of one kernel, as points of a search."""
+"""The legal options of one kernel, as points of a search."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from mkgen.codegen.candidate import Generator, TemplateCandidate
 from mkgen.codegen.render import parameter_prefix
 from mkgen.codegen.template import Parameters, Template
-from mkgen.errors import UnsupportedError
-from mkgen.evaluate.limits import launch_excess, target_limits
 from mkgen.expression import evaluate, parse
 from mkgen.ir.kernel import Kernel
-from mkgen.tune.model import Estimate, estimate
+from mkgen.tune.choose import rank_kernel
+from mkgen.tune.model import Estimate
 from mkgen.tune.search import Space
 
 #: Steps in the lists of a template's values that a neighbour may be away.
@@ -26,7 +25,7 @@ Pick = tuple[Template, Parameters]
 
 @dataclass(frozen=True)
 class Point:
-    """One choice for one kernel, and the model's estimate of the whole program with it."""
+    """One option for a kernel, and the model's estimate of that kernel with it."""
 
     pick: Pick
     estimate: Estimate
@@ -34,7 +33,7 @@ class Point:
 
 @dataclass(frozen=True)
 class KernelSpace:
-    """Choices for one kernel, best estimate first."""
+    """Options for one kernel, best estimate first."""
 
     kernel: Kernel
     points: tuple[Point, ...]
@@ -82,83 +81,24 @@ def picks_of(candidate: TemplateCandidate) -> list[Pick]:
 
 
 def spaces(generator: Generator) -> list[KernelSpace]:
-    """The choices for each kernel, ranked by the model. UnsupportedError when one has none.
+    """The options of each kernel, ranked by the model. UnsupportedError when one has none.
 
-    Choices that check and held-out sizes cannot show to be right are left out: they would be
-    measured and could never pass.
+    Options that check and held-out sizes cannot prove are left out, where there are others: they
+    would be measured and could never pass.
     """
-    legal = [_legal(generator, kernel) for kernel in generator.kernels]
-    first = [choices[0] for choices in legal]
-    return [_ranked(generator, number, choices, first) for number, choices in enumerate(legal)]
+    return [_space(generator, kernel) for kernel in generator.kernels]
 
 
-def _legal(generator: Generator, kernel: Kernel) -> list[Pick]:
-    facts = generator.facts(kernel)
-    found = [
-        (template, parameters)
-        for template in generator.templates(kernel)
-        for parameters in template.parameter_sets(facts)
-    ]
-    if not found:
-        names = ", ".join(t.name for t in generator.templates(kernel))
-        raise UnsupportedError(
-            f"no parameters of {names} are legal for {generator.task.name} at "
-            f"{generator.workload.name} on {generator.target}"
-        )
-    return found
-
-
-def _ranked(
-    generator: Generator, number: int, choices: Sequence[Pick], others: Sequence[Pick]
-) -> KernelSpace:
-    kernel = generator.kernels[number]
-    limits = target_limits(generator.backend, generator.target)
-    small = _small_facts(generator, kernel)
-    kept: list[Point] = []
-    untold: list[Point] = []
-    dropped: Counter[str] = Counter()
-    for pick in choices:
-        candidate = assemble(generator, [*others[:number], pick, *others[number + 1 :]])
-        program = candidate.program(generator.workload)
-        excess = launch_excess(program, limits)
-        if excess:
-            dropped[excess] += 1
-            continue
-        point = Point(pick, estimate(generator, candidate, program))
-        reason = _untold(pick, small)
-        (untold if reason else kept).append(point)
-        dropped.update([reason] if reason else [])
-    # another kernel may show what this one cannot, so all is better than none
-    kept = kept or untold
-    if not kept:
-        raise UnsupportedError(
-            f"no choice for kernel {kernel.name} of {generator.task.name} fits "
-            f"{generator.target}: {'; '.join(dropped)}"
-        )
-    kept.sort(key=lambda point: point.estimate.seconds)  # stable: else the template's own order
-    return KernelSpace(kernel, tuple(kept), dropped)
-
-
-def _small_facts(generator: Generator, kernel: Kernel) -> dict[str, dict[str, int]]:
-    """What a template's expressions may use, by check and held-out workload."""
-    g = generator
-    return {
-        workload.name: Generator(g.task, g.backend, g.target, g.precision, workload).facts(kernel)
-        for workload in g.task.workloads()[1:]
-    }
-
-
-def _untold(pick: Pick, small: Mapping[str, Mapping[str, int]]) -> str:
-    """Why small sizes cannot show that a choice is right; empty when they can."""
-    template, parameters = pick
-    for name, facts in small.items():
-        if not template.legal(parameters, facts):
-            return f"not legal at {name}"
-    for condition in template.spec.requirements:
-        parsed = parse(condition)
-        if not any(evaluate(parsed, {**facts, **parameters}) for facts in small.values()):
-            return f"no check or held-out size shows {condition}"
-    return ""
+def _space(generator: Generator, kernel: Kernel) -> KernelSpace:
+    ranked = rank_kernel(generator, kernel)
+    shown = [r for r in ranked if r.option.shown] or ranked
+    unproven = len(ranked) - len(shown)
+    why = "check and held-out sizes do not show all their loops and tails"
+    return KernelSpace(
+        kernel,
+        tuple(Point((r.option.template, r.option.parameters), r.estimate) for r in shown),
+        {why: unproven} if unproven else {},
+    )
 
 
 def ruled_out(generator: Generator, kernel: Kernel) -> dict[str, int]:

@@ -14,7 +14,7 @@ from mkgen.evaluate.protocol import Settings
 from mkgen.record import Status
 from mkgen.tune.generate import require_precision
 from mkgen.tune.journal import Journal, Trial
-from mkgen.tune.measure import Attempt, Bench
+from mkgen.tune.measure import Bench
 from mkgen.tune.search import Outcome, search
 from mkgen.tune.space import KernelSpace, Pick, assemble, picks_of, spaces
 from mkgen.tune.winners import (
@@ -125,8 +125,10 @@ class _Search:
                 continue  # its only choice is part of what was measured
             trials = len(kernel_spaces[number].points)
             if self.effort.trials is not None:
-                share = max(_LEAST_TRIALS, (self.effort.trials - used) // turns)
-                trials = min(trials, share)
+                left = self.effort.trials - used
+                trials = min(trials, left, max(_LEAST_TRIALS, left // turns))
+            if trials <= 0:
+                break
             outcome = self._kernel(kernel_spaces[number], number, picks, trials, turns)
             used += outcome.tried
             complete = complete and outcome.complete
@@ -160,13 +162,11 @@ class _Search:
         self.bench.deadline = begun + share
 
         def measure(points: Sequence[int], samples: int) -> Iterator[tuple[int, float | None]]:
-            attempts = {}
+            candidates = {}
             for point in points:
                 chosen = [*picks[:number], space.points[point].pick, *picks[number + 1 :]]
-                attempts[point] = Attempt(
-                    assemble(self.generator, chosen), space.points[point].estimate.seconds
-                )
-            return self.bench.measure(attempts, samples)
+                candidates[point] = assemble(self.generator, chosen)
+            return self.bench.measure(candidates, samples)
 
         return search(
             space.search_space([picks[number]]),

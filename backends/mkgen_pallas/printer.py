@@ -15,13 +15,8 @@ from mkgen.codegen.python_printer import PythonPrinter
 from mkgen.codegen.render import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.view import View
 from mkgen.expression import Call, Expression, evaluate, names, to_python
-<<<<<<< HEAD
-from mkgen.ir.nest import WIDENED, IndexValue, Load, index_names
-from mkgen.program import Configuration, Functional, Step
-=======
 from mkgen.ir.nest import WIDENED, Apply, IndexValue, Load, Value, index_names
-from mkgen.program import Configuration, Functional, Launch, Step
->>>>>>> pallas
+from mkgen.program import Configuration, Functional, Step
 from mkgen_pallas.layout import Layout
 from mkgen_pallas.steps import launcher_steps
 

@@ -122,7 +122,7 @@ class Call:
     variables: list[str] = field(default_factory=list)
     """Grid axes that the body names."""
     helpers: list[str] = field(default_factory=list)
-    """Functions of the file that the body calls: pick, running."""
+    """Functions of the file that the body calls: pick_lane, running_rows."""
     maps: list[str] = field(default_factory=list)
     """Index maps that are too long to stand in their block's line."""
 
@@ -144,7 +144,7 @@ class BlockPlanner:
         self.taken = {a.name for a in piece.axes} | {x.tensor for x in self.loads}
         self.taken |= {piece.result, "inside", "lane", "pl", "jnp", "jax", "pltpu"}
         self.alone = False
-        self.taken |= {"pick", "running", "product", "terms"}
+        self.taken |= {"pick_lane", "running_rows", "product", "terms"}
         self.feeds: list[Feed] = []
         self.lines: list[str] = []
         self.offsets: dict[str, str] = {}
@@ -200,7 +200,9 @@ class BlockPlanner:
 
         parallel = sorted((g for g in free if g.kind == "parallel"), key=rank, reverse=True)
         reduced = sorted((g for g in free if g.kind == "reduce"), key=rank, reverse=True)
-        wide = parallel.pop(0) if parallel else None
+        wide = self._widest(parallel, scan or (reduced[0] if reduced else None))
+        if wide:
+            parallel.remove(wide)
         if scan:
             return Tile(scan, wide)
         if wide is None:
@@ -209,6 +211,17 @@ class BlockPlanner:
         if not rest and wide and len(wide.axes) > 1:  # two dimensions of a block from one group
             return Tile(Group(wide.axes[:-1]), Group(wide.axes[-1:]))
         return Tile(rest[0] if rest else None, wide)
+
+    def _widest(self, parallel: Sequence[Group], high: Group | None) -> Group | None:
+        """The group for the lanes: an operand that `high` alone walks uses one lane of 128."""
+        if not parallel:
+            return None
+
+        def wasted(group: Group) -> int:
+            lone = (x for x in self.loads if high and moves(x, high) and not moves(x, group))
+            return sum(len(x.index) for x in lone)
+
+        return min(parallel, key=wasted)  # of equals the first, which most operands walk
 
     def product_tile(self) -> tuple[Value, Value, Group, Group, Group] | None:
         """Left and right factor with the groups of rows, depth and columns of a matrix product."""
@@ -269,7 +282,7 @@ class BlockPlanner:
         code = "\n".join((*call.lines, call.value, call.store, call.closed, call.first, call.last))
         call.maps = list(self.maps.values())
         call.variables = [n for n, _ in self.grid if _mentions(code, n)]
-        call.helpers = [h for h in ("pick", "running") if _mentions(code, h)]
+        call.helpers = [h for h in ("pick_lane", "running_rows") if _mentions(code, h)]
         return call
 
     def _as_held(self, code: str) -> str:
@@ -435,7 +448,7 @@ class BlockPlanner:
             array = f"{array}.reshape({count})"
         array = f"jnp.pad({array}, (0, -{tight} % 128)).reshape(-1, 1, 128)"
         read = self._feed(load, array, ["None", "1", "128"], [f"{offset} // 128", "0", "0"])
-        return f"pick({read}, {offset} % 128)"
+        return f"pick_lane({read}, {offset} % 128)"
 
     def _feed(self, load: Load, array: str, block: list[str], at: list[str]) -> str:
         key = (array, tuple(block), tuple(at))
@@ -621,7 +634,7 @@ class BlockPlanner:
         operation = {"sum": "jnp.add", "prod": "jnp.multiply"}.get(combine, f"jnp.{combine}imum")
         call.scratch = f"pltpu.VMEM((1, {self._size(tile.wide)}), jnp.{dtype})"
         block = f"jnp.broadcast_to({call.value}, ({high}, {self._size(tile.wide)}))"
-        call.value = f"running({block}, {operation}, {call.start})"
+        call.value = f"running_rows({block}, {operation}, {call.start})"
         call.combined = f"{operation}({call.accumulator}[...], {self.piece.result}_block)"
 
     def _fresh(self, wish: str) -> str:

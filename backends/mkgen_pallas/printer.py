@@ -15,7 +15,7 @@ from mkgen.codegen.python_printer import PythonPrinter
 from mkgen.codegen.render import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.view import View
 from mkgen.expression import Call, Expression, evaluate, names, to_python
-from mkgen.ir.nest import WIDENED, IndexValue, Load, index_names
+from mkgen.ir.nest import WIDENED, Apply, IndexValue, Load, Value, index_names
 from mkgen.program import Configuration, Functional, Step
 from mkgen_pallas.layout import Layout
 from mkgen_pallas.steps import launcher_steps
@@ -87,6 +87,13 @@ def expm1(x):
 ''',
     "erf": _ERF,
 }
+
+
+def _is_size(value: Value) -> bool:
+    """Whether a floating value prints as a Python integer."""
+    if not isinstance(value, IndexValue) or "float" not in value.dtype:
+        return False
+    return all(n.isupper() for n in names(value.expression))
 
 
 class PallasPrinter(PythonPrinter):
@@ -213,11 +220,14 @@ class PallasPrinter(PythonPrinter):
         """An index expression whose names may be traced values: jnp's min, max and where."""
         return to_python(expression, _traced_call)
 
-    def index_value(self, value: IndexValue) -> Text:
-        """A position or a size; a size as a float is one, because jnp's roots refuse integers."""
-        if "float" in value.dtype and all(n.isupper() for n in names(value.expression)):
-            return Text(f"float({self.index(value.expression)})")
-        return super().index_value(value)
+    def apply(self, value: Apply, args: list[Text]) -> Text:
+        """One operation; a size given to a function is a float, because roots refuse integers."""
+        if value.operation in self.calls:
+            args = [
+                Text(f"float({text.code})") if _is_size(arg) else text
+                for arg, text in zip(value.args, args, strict=True)
+            ]
+        return super().apply(value, args)
 
     def context(self, view: View, index_bits: int) -> dict[str, Any]:
         """Adds `t`, and how buffers are laid out as blocks."""

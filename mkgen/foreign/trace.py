@@ -101,18 +101,20 @@ def _signature(node: Any, order: Mapping[Any, int]) -> str:
     word = name.split(".")[1] if name.startswith("aten.") else ""
     shaped = word in _SHAPED or word.startswith(_SIZED)
 
-    def plain(argument: Any) -> Any:
+    def plain(argument: Any, least: int = 2) -> Any:
         if isinstance(argument, torch.fx.Node):
             return f"%{order[argument]}"
         if isinstance(argument, list | tuple):
-            return [plain(a) for a in argument]
-        if shaped and type(argument) is int and argument > 1:
+            # in a shape a 1 is a size like any other; alone it may be the number of a dimension
+            return [plain(a, 1) for a in argument]
+        if shaped and type(argument) is int and argument >= least:
             return "#"
         if word in _ARITHMETIC and isinstance(argument, int | float):
             return "#"
         return argument
 
-    return f"{name}({plain(node.args)}, {sorted((k, plain(v)) for k, v in node.kwargs.items())})"
+    args = [plain(a) for a in node.args]
+    return f"{name}({args}, {sorted((k, plain(v)) for k, v in node.kwargs.items())})"
 
 
 def _volume(node: Any) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from mkgen.codegen.package import PackagePlan
 from mkgen.evaluate.compare import OWN_FACTOR
 from mkgen.expression import evaluate, parse

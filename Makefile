@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test lint typecheck acceptance schemas golden clean
+.PHONY: setup demo test lint typecheck acceptance schemas golden paste-tools clean
 
 setup: $(STAMP)
 
@@ -28,6 +28,10 @@ test: lint
 # The whole matrix: every task on every backend, and every compile target.
 acceptance: setup
 	$(BIN)/python -m pytest -m acceptance -s
+
+# Public nvcc and hipcc for the paste test and --toolchain's, into .paste-tools.
+paste-tools: setup
+	$(BIN)/python tests/paste_tools.py
 
 schemas: setup
 	$(BIN)/python -m mkgen.schemas docs/schemas

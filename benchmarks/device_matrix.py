@@ -89,14 +89,20 @@ def main() -> None:
     parser.add_argument("--task", action="append")
     parser.add_argument("--target", action="append")
     parser.add_argument("--samples", type=int, default=15)
+    parser.add_argument(
+        "--shard",
+        default="0/1",
+        help="I/N: every N-th task from the I-th on; side by side for being right, never for times",
+    )
     parser.add_argument("--budget", type=float, default=1e9, help="seconds after which to stop")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    judge = Judge(scales, cache_bytes=60 << 30)
+    first, step = options.shard.split("/")
+    judge = Judge(scales, cache_bytes=(60 << 30) // int(step))
     rows: list[dict[str, Any]] = []
     with Workers() as workers, (options.out / "records.jsonl").open("a") as records:
-        for name in options.task or task_files():
+        for name in sorted(options.task or task_files())[int(first) :: int(step)]:
             task = find_task(name)
             torch_time = torch_seconds(task)
             for text in options.target or TARGETS:

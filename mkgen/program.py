@@ -125,6 +125,9 @@ class Launch(Document):
     writes: tuple[str, ...]
     phase: Literal["prepare", "run"] = "run"
     configuration: Configuration
+    offsets: tuple[str, ...] = ()
+    """Arguments that are followed by a 64-bit integer, the element at which they begin: where the
+    host cannot move a pointer (OpenCL)."""
 
 
 class Glue(Document):
@@ -143,7 +146,8 @@ class Repeat(Document):
     """`steps`, `count` times (a recurrent loop over time).
 
     After each round the buffers of each pair in `swaps` change places, and every buffer named in
-    `advance` is seen that many elements further on.
+    `advance` is seen that many elements further on (a negative number: from the last slice, where
+    `start` puts it, to the first).
     """
 
     step: Literal["repeat"] = "repeat"
@@ -151,6 +155,11 @@ class Repeat(Document):
     steps: tuple[Launch | Glue, ...]
     swaps: tuple[tuple[str, str], ...] = ()
     advance: dict[str, int] = {}
+    start: dict[str, int] = {}
+    """Elements further on at which a buffer is seen in the first round; 0 where it is not named."""
+    stacks: tuple[tuple[str, str], ...] = ()
+    """(array, part): the part that a round has made becomes the round's slice of the array, where
+    the loop itself does that (jax.lax.scan) and no kernel writes into a slice."""
 
 
 Step = Annotated[Launch | Glue | Repeat, Field(discriminator="step")]
@@ -205,6 +214,16 @@ class Program(Document):
         for step in self.steps:
             inner = step.steps if isinstance(step, Repeat) else (step,)
             found.extend(s for s in inner if isinstance(s, Launch))
+        return tuple(found)
+
+    @property
+    def rounds(self) -> tuple[int, ...]:
+        """How often each of `launches` is run."""
+        found: list[int] = []
+        for step in self.steps:
+            inner = step.steps if isinstance(step, Repeat) else (step,)
+            count = step.count if isinstance(step, Repeat) else 1
+            found.extend(count for s in inner if isinstance(s, Launch))
         return tuple(found)
 
     def buffer(self, name: str) -> Buffer:

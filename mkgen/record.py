@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import model_validator
 
@@ -97,6 +97,22 @@ class WorkloadResult(Document):
     seconds: float
 
 
+class ParameterSource(Document):
+    """Where the parameters of a candidate came from."""
+
+    kind: Literal["model", "tuned", "stale"]
+    """stale: tuned for something else than what is here, so that the time below need not hold."""
+    device: str = ""
+    """What the driver calls the device they were measured on."""
+    seconds: float | None = None
+    """Median on that device when they were tuned."""
+    samples: int = 0
+    sizes: dict[str, int] = {}
+    """Those they were tuned at, where they are not this record's own."""
+    reason: str = ""
+    """Why they are stale: `another toolchain`."""
+
+
 class Record(Document):
     """One candidate and everything seen of it. A pass must have evidence and an error figure."""
 
@@ -118,9 +134,14 @@ class Record(Document):
     estimate_seconds: float | None = None
     """Of the bench workload, by the static model; never a measurement."""
     estimate_reason: str = ""
+    parameter_source: ParameterSource | None = None
+    """None where nothing chose: the caller gave the parameters."""
     task_document: dict[str, Any] | None = None
     """The task as it was judged: sizes, dtypes and the text of its file. `mkgen verify` needs
     nothing else to do it again."""
+    basis: str = ""
+    """Hash of what `mkgen eval` judged it with: code, templates, toolchains, settings. With the
+    same one, `--resume` keeps the record."""
     files: tuple[str, ...] = ()
     seconds: float
     mkgen_version: str

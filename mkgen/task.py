@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import copy
 import importlib.util
 import inspect
 import sys
 import traceback
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -71,7 +73,8 @@ class Task(Document):
     """What to compute.
 
     `reference` is a plain function over the inputs, an `nn.Module`, or a module class whose
-    constructor arguments are `init` (values, or strings: expressions over the sizes).
+    constructor arguments are `init`: values, or strings that are read for the sizes, as
+    `argument` does.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, frozen=True, extra="forbid")
@@ -85,6 +88,8 @@ class Task(Document):
     check: tuple[Sizes, ...]
     heldout: tuple[Sizes, ...]
     precision: PrecisionClass = PrecisionClass.STRICT
+    parameter_dtype: Dtype | None = None
+    """What the parameters and floating buffers of a module are converted to; None: as made."""
     source: str = ""
     """Text of the file the task was loaded from; part of its hash."""
     path: str = Field(default="", exclude=True)
@@ -132,18 +137,26 @@ class Task(Document):
 
     def module(self, sizes: Sizes) -> Callable[..., Any]:
         """The callable to run for `sizes`; a module class is constructed under a fixed seed."""
-        if not inspect.isclass(self.reference):
-            return self.reference
-        constructor = cast(Callable[..., Callable[..., Any]], self.reference)
         import torch
 
-        arguments = {
-            key: evaluate(parse(value), sizes) if isinstance(value, str) else value
+        made = self.reference
+        if inspect.isclass(self.reference):
+            constructor = cast(Callable[..., Callable[..., Any]], self.reference)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                made = constructor(**self.arguments(sizes))
+        if self.parameter_dtype is None or not isinstance(made, torch.nn.Module):
+            return made
+        # one that the file made itself stays as it is
+        own = made if inspect.isclass(self.reference) else copy.deepcopy(made)
+        return own.to(getattr(torch, self.parameter_dtype))
+
+    def arguments(self, sizes: Sizes) -> dict[str, Any]:
+        """What a module class is constructed with, for `sizes`."""
+        return {
+            key: argument(value, sizes) if isinstance(value, str) else value
             for key, value in self.init.items()
         }
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return constructor(**arguments)
 
     def dimension_names(self) -> dict[str, tuple[str | None, ...]]:
         """Per input, the name of each dimension that is a plain name, else None."""
@@ -152,6 +165,24 @@ class Task(Document):
             parsed = [parse(d) for d in tensor.dimensions()]
             named[key] = tuple(p.name if isinstance(p, Name) else None for p in parsed)
         return named
+
+
+def argument(text: str, sizes: Sizes) -> Any:
+    """The constructor argument written as `text`: an expression over the sizes, `"DIM // 2"`.
+
+    Or a tuple or list of such, `"(K, 1, 1)"`, or a literal, `"'zeros'"`. UserError otherwise.
+    """
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError as error:
+        raise UserError(f"cannot read the argument {text!r}: {error.msg}") from error
+    if isinstance(node, ast.Tuple | ast.List):
+        parts = [argument(ast.unparse(element), sizes) for element in node.elts]
+        return tuple(parts) if isinstance(node, ast.Tuple) else parts
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return evaluate(parse(text), sizes)
 
 
 def task_files() -> dict[str, Path]:
@@ -188,16 +219,35 @@ def load_task(path: Path, wanted: str | None = None) -> Task:
     return found[0].model_copy(update={"source": source, "path": str(path)})
 
 
+def load_source(text: str, path: Path, name: str) -> Task:
+    """The task called `name` in `text`, which begins as the file `path` does. UserError."""
+    module_name = f"_mkgen_task_{content_hash(str(path.resolve()), text)[:16]}"
+    if module_name not in sys.modules:
+        module = types.ModuleType(module_name)
+        module.__file__ = str(path)
+        sys.modules[module_name] = module
+        _execute(path, module, lambda: exec(compile(text, str(path), "exec"), vars(module)))
+    found = [v for v in vars(sys.modules[module_name]).values() if isinstance(v, Task)]
+    (task,) = (t for t in found if t.name == name)
+    return task.model_copy(update={"source": text, "path": str(path)})
+
+
 def _import(path: Path, module_name: str) -> None:
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"task file {path} cannot be imported as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
+    loader = spec.loader
+    _execute(path, module, lambda: loader.exec_module(module))
+
+
+def _execute(path: Path, module: types.ModuleType, run: Callable[[], None]) -> None:
+    """Runs the module's file; UserError names file and line, and the module is forgotten."""
     try:
-        spec.loader.exec_module(module)
+        run()
     except BaseException as error:
-        del sys.modules[module_name]
+        del sys.modules[module.__name__]
         if isinstance(error, KeyboardInterrupt):
             raise
         if isinstance(error, ValidationError):

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (PyTorch's own name)
 
 from mkgen.task import Task, Tensor
+from tests.frontend_cases_norm import norm_cases
 
 aten = torch.ops.aten
 
@@ -35,7 +36,7 @@ class Case:
 
     def task(self, sizes: dict[str, int]) -> Task:
         """The case as a task of one workload."""
-        name = "".join(c if c.isalnum() else "_" for c in self.name).lower().strip("_")
+        name = "case_" + "".join(c if c.isalnum() else "_" for c in self.name.lower())
         return Task(
             name=name, category="math", reference=self.function, inputs=self.inputs,
             bench=sizes, check=[sizes], heldout=[sizes],
@@ -170,6 +171,11 @@ def _windows() -> Iterator[Case]:
     yield Case("embedding", F.embedding, ids, "aten.embedding.default")
 
 
-from tests.frontend_cases_spatial import spatial_cases  # noqa: E402  (it needs Case)
+from tests.frontend_cases_layout import layout_cases  # noqa: E402  (they need Case)
+from tests.frontend_cases_recurrent import recurrent  # noqa: E402
+from tests.frontend_cases_spatial import spatial_cases  # noqa: E402
 
-CASES = (*_pointwise(), *_reductions(), *_contractions(), *_windows(), *spatial_cases())
+CASES = (
+    *layout_cases(), *_pointwise(), *_reductions(), *_contractions(), *_windows(),
+    *spatial_cases(), *recurrent(), *norm_cases(Case),
+)  # fmt: skip

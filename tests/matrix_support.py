@@ -9,6 +9,7 @@ from mkgen.codegen.registry import backend_named
 from mkgen.program import Program
 from mkgen.target import Target
 from mkgen.task import Task, find_task, task_files
+from mkgen.tune.choose import rank
 from mkgen.tune.model import estimate
 
 BACKENDS = ("cuda", "hip", "triton", "pallas", "sycl", "opencl")
@@ -39,7 +40,12 @@ def generator(task: str | Task, target: Target | str) -> Generator:
 
 
 def best_by_estimate(made: Generator) -> TemplateCandidate:
-    """The candidate the model prefers before anything is compiled; the first of equals."""
+    """The candidate the model prefers before anything is compiled; the first of equals.
+
+    Of several kernels each is chosen by itself: all combinations would be a great many.
+    """
+    if len(made.kernels) > 1:
+        return rank(made)[0].candidate
     scored = (
         (estimate(made, c, c.program(made.workload)).seconds, i, c)
         for i, c in enumerate(made.candidates())
@@ -48,11 +54,11 @@ def best_by_estimate(made: Generator) -> TemplateCandidate:
 
 
 def spread(made: Generator, count: int) -> list[TemplateCandidate]:
-    """`count` legal candidates from one end of the parameter space to the other."""
-    legal = list(made.candidates())
-    if len(legal) <= count:
-        return legal
-    return [legal[i * (len(legal) - 1) // (count - 1)] for i in range(count)]
+    """`count` legal candidates from one end of every kernel's parameter space to the other."""
+    options = [made.options(k) for k in made.kernels]
+    count = min(count, max(len(row) for row in options))
+    places = [i / max(1, count - 1) for i in range(count)]
+    return [made.chosen([row[int(p * (len(row) - 1))] for row in options]) for p in places]
 
 
 def programs(candidate: TemplateCandidate) -> Iterator[Program]:

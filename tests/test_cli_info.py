@@ -84,9 +84,42 @@ def test_targets_show_names_what_is_not_there(capfd):
         assert strict_only == ("--precision tf32" in backend["unsupported"])
         assert backend["templates"]
     told = call(capfd, "targets", "show", "hip")
-    assert "not supported: " in told.err
+    assert "not supported" in told.err
     assert "c/contraction" in told.err
     assert "triton" not in told.err
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "dtype", "word", "reason"),
+    [
+        ("pallas:v5e", "pointwise", "float64", "no", "JAX rounds it to float32"),
+        ("pallas:v5e", "pointwise", "int64", "yes*", "JAX holds it in int32"),
+        ("opencl:sm_90", "rowwise", "bfloat16", "yes*", "a ushort, computed in float"),
+        ("hip:gfx942", "contraction", "float32", "yes", ""),
+        ("triton:sm_90", "contraction", "float64", "no", "no template takes it"),
+    ],
+)
+def test_targets_show_has_every_combination(capfd, target, kind, dtype, word, reason):
+    (shown,) = call(capfd, "targets", "show", target, "--json").document["backends"]
+    assert f"{shown['backend']}:{shown['arch']}" == target
+    assert shown["kinds"][kind][dtype] == word
+    lines = [line for line in shown["unsupported"] if dtype in line]
+    assert any(reason in line for line in lines) if reason else not lines
+    assert reason in call(capfd, "targets", "show", target).err
+
+
+def test_targets_show_an_arch_that_is_not_there(capfd):
+    done = call(capfd, "targets", "show", "hip:gfx924")
+    assert (done.code, "Did you mean 'gfx942'?" in done.err) == (2, True)
+
+
+def test_what_targets_show_calls_unsupported_ends_with_2(capfd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for backend, told in [("pallas", "JAX rounds it"), ("hip", "over float64"), ("opencl", "fp64")]:
+        done = call(capfd, "gen", "--task", "softmax", "--dtype", "float64", "--backend", backend)
+        assert (done.code, told in done.err) == (2, True), done.err
+        assert "Use --dtype float32" in done.err
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_show_a_space(capfd):

@@ -26,6 +26,15 @@ def f(x, w):
     padded = jnp.pad(x.transpose(0, 1), ((0, PAD), (0, PAD)))
     grid = (A * B, -(-A // B))
     kernel[grid](padded, y, A, B, num_warps=W)
+    for t in reversed(range(A)):
+        kernel[grid](x[t], y[t], A, num_warps=W)
+
+    def round_of_h(carried, slices):
+        h, c = carried
+        h_next = pl.pallas_call(kernel, grid=(A * 2,))(h, c.reshape(A), slices)
+        return (h_next, c), h_next
+
+    (h, c), y = jax.lax.scan(round_of_h, (x, w), x, length=A)
     y = pl.pallas_call(kernel, grid=(A * 2,))(*[padded] * R, w.reshape(1, A * B))
     return y.reshape(A, B)
 """
@@ -74,4 +83,12 @@ def test_the_check_lets_layout_pass() -> None:
 )  # fmt: skip
 def test_the_check_finds_arithmetic(line: str) -> None:
     text = CLEAN.replace("    grid = ", f"    {line}\n    grid = ")
+    assert array_arithmetic(text, "f"), line
+
+
+@pytest.mark.parametrize(
+    "line", ["h = h + c", "h = slices * 2", "h = slices[0]", "h = jax.lax.scan(f, h.sum(), c)"]
+)
+def test_the_check_looks_into_the_rounds_of_a_loop(line: str) -> None:
+    text = CLEAN.replace("        h_next = ", f"        {line}\n        h_next = ")
     assert array_arithmetic(text, "f"), line

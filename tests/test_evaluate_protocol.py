@@ -14,7 +14,7 @@ from evaluate_support import PROFILE, TASK, FakeBackend, FakeCandidate, install,
 from mkgen.codegen.backend import Arch
 from mkgen.codegen.registry import backend_named, backends, broken_backends
 from mkgen.errors import UserError
-from mkgen.evaluate.cache import CompileCache, compile_key
+from mkgen.evaluate.cache import CompileCache, Refusal, compile_key
 from mkgen.evaluate.oracle import Judge
 from mkgen.evaluate.outcome import exit_code
 from mkgen.evaluate.pool import Workers
@@ -252,6 +252,44 @@ def test_compile_cache_is_used_checked_and_neutral_to_names(workers, tmp_path):
     keys = [compile_key(p, FakeBackend(), "1") for p in (bench, renamed, small)]
     assert keys[0] == keys[1] != keys[2]
     assert compile_key(bench, FakeBackend(), "2") != keys[0]
+
+
+def test_a_refusal_of_the_compiler_is_cached_and_a_crash_is_not(workers, tmp_path):
+    cache = CompileCache(tmp_path)
+    first = check(workers, "compile-error", cache=cache)
+    kept = list(tmp_path.rglob("*.refused.json"))
+    assert len(kept) == 1
+    text = kept[0].read_text()
+    kept[0].write_text(text.replace("line 3", "line 4"))  # nothing but the cache can say this
+    again = check(workers, "compile-error", cache=cache)
+    assert (first.status, again.status) == (Status.COMPILE_FAILED, Status.COMPILE_FAILED)
+    assert ("line 3" in first.reason, "line 4" in again.reason) == (True, True)
+    assert again.results[0].message == first.results[0].message == "a\nlong\nlog"
+    kept[0].write_text(text[:20])  # torn: it is asked again
+    assert "line 3" in check(workers, "compile-error", cache=cache).reason
+    for behaviour in ("compile-abort", "compile-bug"):
+        check(workers, behaviour, cache=cache)
+    assert list(tmp_path.rglob("*.refused.json")) == kept
+
+
+@pytest.mark.parametrize(
+    ("status", "log", "lasts"),
+    [
+        (Status.COMPILE_FAILED, "error: no such type", True),
+        (Status.WRONG_ARCH, "", True),
+        (Status.COMPILE_FAILED, "a.o: No space left on device", False),
+        (Status.COMPILE_FAILED, "clang: error: unable to execute: Killed", False),
+        (Status.TIMED_OUT, "", False),
+        (Status.CRASHED, "", False),
+        (Status.OUT_OF_MEMORY, "", False),
+    ],
+)
+def test_only_verdicts_of_compilers_last(tmp_path, status, log, lasts):
+    cache = CompileCache(tmp_path)
+    refusal = Refusal(status, "refused", log)
+    cache.put_refusal("ab" * 32, refusal)
+    assert cache.refusal("ab" * 32) == (refusal if lasts else None)
+    assert cache.get("ab" * 32) is None
 
 
 def test_several_threads_share_the_workers(plugin):

@@ -12,6 +12,7 @@ from mkgen.errors import UnsupportedError, UserError
 from mkgen.evaluate.inputs import draw
 from mkgen.frontend import lower_task
 from mkgen.frontend.lower import TABLE
+from mkgen.frontend.mutation import functional_form
 from mkgen.ir.interpreter import run
 from mkgen.task import Task, Tensor, load_task
 from tests.frontend_cases import CASES, Case
@@ -44,7 +45,9 @@ def test_lowering_is_what_pytorch_does(case: Case, seed: int) -> None:
 
 
 def test_every_lowering_has_a_case() -> None:
-    assert set(TABLE) == {c.overload for c in CASES}
+    called = {c.overload for c in CASES}
+    in_place = {o for o in called - set(TABLE) if functional_form(o) in TABLE}
+    assert set(TABLE) == called - in_place
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
@@ -53,8 +56,7 @@ def test_case_calls_what_it_says(case: Case) -> None:
     sizes = case.sizes(np.random.default_rng(1))
     task = case.task(sizes)
     arguments = tuple(
-        torch.ones(t.resolve(sizes), dtype=getattr(torch, t.dtype)) * 0
-        for t in task.inputs.values()
+        torch.zeros(t.resolve(sizes), dtype=getattr(torch, t.dtype)) for t in task.inputs.values()
     )
 
     class Wrapped(torch.nn.Module):

@@ -90,6 +90,17 @@ def test_task(tmp_path: Path) -> None:
     assert record.variant.templates == ("c/contraction", "c/rowwise")
 
 
+def test_your_own(tmp_path: Path) -> None:
+    records = run(lay_out("your-own.md", tmp_path), tmp_path)
+    assert list(records) == ["scores cuda:sm_90a", "gate cuda:sm_90a", "softmax hip:gfx942"]
+    for record in records.values():
+        check(record)
+    asked = records["softmax hip:gfx942"].task_document
+    assert asked is not None and asked["inputs"]["x"]["dtype"] == "bfloat16"
+    assert (asked["bench"]["ROWS"], asked["bench"]["COLS"]) == (33, 1111)
+    assert asked["heldout"][-1] == asked["bench"]
+
+
 def test_op(tmp_path: Path) -> None:
     from mkgen.frontend.lower import TABLE
 
@@ -126,7 +137,8 @@ def test_backend(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["add-a-task.md", "add-an-op.md", "add-a-template.md", "add-a-backend.md"]
+    "page",
+    ["add-a-task.md", "add-an-op.md", "add-a-template.md", "add-a-backend.md", "your-own.md"],
 )
 def test_every_file_of_a_page_is_run(page: str) -> None:
     """A block that looks like a file but is not named one would be shown and never tried."""

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import ClassVar, get_args
 
 from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Probe
+from mkgen.codegen.external import chosen_compiler, external_ability
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.render import DialectPrinter
 from mkgen.program import Artifact, Dtype, PrecisionClass, Program
+from mkgen_cuda.nvcc import Nvcc, compile_by_nvcc, find_nvcc
 from mkgen_cuda.printer import CudaPrinter
 from mkgen_simt.cuda_headers import CUDA_HEADERS
 from mkgen_simt.cupy_device import cupy_ability
@@ -45,6 +47,7 @@ class CudaBackend(Backend):
     grid_limit: ClassVar[tuple[int, int, int]] = (2**31 - 1, 65535, 65535)
     dtypes: ClassVar[frozenset[str]] = frozenset(get_args(Dtype))
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = dict.fromkeys(PrecisionClass, ())
+    compilers: ClassVar[tuple[str, ...]] = ("nvcc",)
 
     def printer(self, arch: str) -> DialectPrinter:
         """See Backend.printer."""
@@ -54,18 +57,25 @@ class CudaBackend(Backend):
         """See Backend.probe."""
         return Probe(
             generate=Ability(True, "the C printer"),
-            compile=nvrtc_ability(REMEDY),
+            compile=external_ability("cuda", lambda path: _named(find_nvcc(path)))
+            or nvrtc_ability(REMEDY),
             execute=host_ability(),
             measure=cupy_ability(),
         )
 
     def compiler_identity(self) -> str:
         """See Backend.compiler_identity."""
+        chosen = chosen_compiler(self.name)
+        if chosen is not None:
+            return _named(find_nvcc(chosen))
         return " ".join(identity(REMEDY))
 
     def compile(self, program: Program, directory: Path) -> Artifact:
         """See Backend.compile."""
         flags = self.flags[program.precision]
+        chosen = chosen_compiler(self.name)
+        if chosen is not None:
+            return compile_by_nvcc(find_nvcc(chosen), program, directory, flags)
         return compile_cubin(program, directory, CUDA_HEADERS, REMEDY, flags)
 
     def executors(self) -> tuple[Executor, ...]:
@@ -83,3 +93,7 @@ class CudaBackend(Backend):
         from mkgen_cuda.package import parts
 
         return parts(plan)
+
+
+def _named(nvcc: Nvcc) -> str:
+    return f"{nvcc.version} {nvcc.sha}"

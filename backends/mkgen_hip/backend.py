@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import ClassVar, get_args
 
 from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Probe
+from mkgen.codegen.external import chosen_compiler, external_ability
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.render import DialectPrinter
 from mkgen.document import content_hash
-from mkgen.errors import MissingError
+from mkgen.errors import MissingError, UnsupportedError
 from mkgen.program import Artifact, Dtype, PrecisionClass, Program
 from mkgen_hip.archs import AMD_ARCHS
 from mkgen_hip.clang import INCLUDE, compile_code_object
+from mkgen_hip.external import find_compiler
 from mkgen_hip.printer import HipPrinter
 from mkgen_hip.runtime import rocm_ability
 from mkgen_hip.toolchain import clang_ability, device_library, file_sha, require_toolchain
@@ -46,6 +48,7 @@ class HipBackend(Backend):
     grid_limit: ClassVar[tuple[int, int, int]] = (2**22 - 1, 65535, 65535)
     dtypes: ClassVar[frozenset[str]] = frozenset(get_args(Dtype))
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = dict.fromkeys(PrecisionClass, ())
+    compilers: ClassVar[tuple[str, ...]] = ("hipcc", "clang")
 
     def printer(self, arch: str) -> DialectPrinter:
         """See Backend.printer."""
@@ -55,7 +58,8 @@ class HipBackend(Backend):
         """See Backend.probe."""
         return Probe(
             generate=Ability(True, "the C printer"),
-            compile=clang_ability(),
+            compile=external_ability("hip", lambda path: str(find_compiler(path)))
+            or clang_ability(),
             execute=host_ability(),
             measure=rocm_ability(),
         )
@@ -63,7 +67,13 @@ class HipBackend(Backend):
     def compiler_identity(self) -> str:
         """See Backend.compiler_identity."""
         # Our header and the device library are part of what comes out, as the compiler is.
-        parts: list[str] = []
+        chosen = chosen_compiler(self.name)
+        if chosen is not None:
+            compiler = find_compiler(chosen)
+            library = device_library().path if compiler.toolchain else None
+            parts = [str(compiler), _headers_hash()]
+            return " ".join([*parts, *([file_sha(library / "ocml.bc")] if library else [])])
+        parts = []
         reasons: list[str] = []
         try:
             toolchain = require_toolchain()
@@ -84,10 +94,16 @@ class HipBackend(Backend):
     def compile(self, program: Program, directory: Path) -> Artifact:
         """See Backend.compile."""
         flags = self.flags[program.precision]
+        chosen = chosen_compiler(self.name)
         if program.target.arch in _PROXIES:
+            if chosen is not None:
+                raise UnsupportedError(
+                    f"{program.target} is compiled by NVRTC alone; leave --toolchain hip out"
+                )
             headers = HIP_ON_CUDA_HEADERS
             return nvrtc.compile_cubin(program, directory, headers, _NVRTC_REMEDY, flags)
-        return compile_code_object(program, directory, flags)
+        compiler = find_compiler(chosen) if chosen else None
+        return compile_code_object(program, directory, flags, compiler)
 
     def executors(self) -> tuple[Executor, ...]:
         """See Backend.executors."""

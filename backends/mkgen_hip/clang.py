@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-import subprocess
+import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from mkgen.codegen.external import compile_step, run_tool
 from mkgen.errors import CompileError, MissingError
 from mkgen.program import Artifact, Program, Resources
 from mkgen_hip.archs import AMD_ARCHS, check_code_object, isa_version
+from mkgen_hip.external import HipCompiler
 from mkgen_hip.toolchain import (
     OCML_REMEDY,
     REMEDY,
@@ -53,13 +56,21 @@ _UNKNOWN_ARCH = re.compile("unsupported HIP gpu architecture|invalid target ID|u
 _UNDECLARED = re.compile(r"(undeclared identifier|no matching function for call to) '(\w+)'")
 
 
-def compile_code_object(program: Program, directory: Path, extra: Sequence[str] = ()) -> Artifact:
+def compile_code_object(
+    program: Program,
+    directory: Path,
+    extra: Sequence[str] = (),
+    compiler: HipCompiler | None = None,
+) -> Artifact:
     """Compiles the first source of `program` for its gfx arch into `directory`: .s and .hsaco.
 
-    MissingError without clang or an arch it knows, CompileError with the log, WrongArchError.
+    By the user's `compiler` where there is one. MissingError without clang or an arch it knows,
+    CompileError with the log, WrongArchError.
     """
+    if compiler is not None and compiler.toolchain is None:
+        return _by_driver(compiler, program, directory, extra)
     start = time.perf_counter()
-    toolchain = require_toolchain()
+    toolchain = compiler.toolchain if compiler and compiler.toolchain else require_toolchain()
     source, arch = program.sources[0], program.target.arch
     directory.mkdir(parents=True, exist_ok=True)
     (directory / source.name).write_text(source.text)
@@ -85,10 +96,64 @@ def compile_code_object(program: Program, directory: Path, extra: Sequence[str] 
         path=str(path),
         sha=hashlib.sha256(data).hexdigest(),
         resources=_resources(program, (directory / f"{stem}.s").read_text(), log, data),
-        compiler=toolchain.version,
-        compiler_sha=file_sha(toolchain.binary),
+        compiler=compiler.version if compiler else toolchain.version,
+        compiler_sha=compiler.sha if compiler else file_sha(toolchain.binary),
         command=" && ".join(_shown(toolchain, step) for step in (command, assemble, link)),
         isa_path=str(directory / f"{stem}.s"),
+        checked=checked,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _by_driver(
+    compiler: HipCompiler, program: Program, directory: Path, extra: Sequence[str]
+) -> Artifact:
+    """As compile_code_object, by one call of a compiler that has HIP's headers: hipcc, ROCm's."""
+    start = time.perf_counter()
+    source, arch = program.sources[0], program.target.arch
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / source.name).write_text(source.text)
+    stem = f"{Path(source.name).stem}.{arch}"
+    path, assembly = directory / f"{stem}.hsaco", directory / f"{stem}.s"
+    flags = ["-x", "hip", "--cuda-device-only", f"--offload-arch={arch}", *OPTIONS, *extra]
+    flags += ["-c", "--no-gpu-bundle-output", "--save-temps=obj"]
+    # the intermediate files, of which the assembly is one, are written beside the output
+    kept = Path(tempfile.mkdtemp(prefix="keep-", dir=directory))
+    made = kept / path.name
+    command: list[str | Path] = [
+        compiler.path,
+        *flags,
+        source.name,
+        "-o",
+        f"{kept.name}/{path.name}",
+    ]
+    try:
+        log = compile_step(
+            command, directory, f"{compiler.version} on {source.name} ({arch})", made
+        )
+        text = "".join(f.read_text(errors="replace") for f in sorted(kept.glob("*amdgcn*.s")))
+        shutil.copyfile(made, path)
+        assembly.write_text(text)
+    except CompileError as error:
+        if _UNKNOWN_ARCH.search(error.log):
+            raise MissingError(
+                f"{compiler.version} at {compiler.path} does not know {arch}; give a newer one"
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(kept, ignore_errors=True)
+    data = path.read_bytes()
+    checked = check_code_object(data, arch)
+    return Artifact(
+        arch=arch,
+        format="hsaco",
+        path=str(path),
+        sha=hashlib.sha256(data).hexdigest(),
+        resources=_resources(program, text, log, data),
+        compiler=compiler.version,
+        compiler_sha=compiler.sha,
+        command=" ".join((compiler.path.name, *flags, source.name, "-o", path.name)),
+        isa_path=str(assembly),
         checked=checked,
         seconds=time.perf_counter() - start,
     )
@@ -134,16 +199,22 @@ def _controls(toolchain: Toolchain, arch: str, directory: Path) -> Path:
 
 def _run(command: Sequence[str], directory: Path, name: str, arch: str) -> str:
     """What `command` printed. It runs in `directory`, so that nothing it writes names a machine."""
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
-    log = done.stdout + done.stderr
-    if done.returncode == 0:
+    output = directory / command[command.index("-o") + 1]
+    output.unlink(missing_ok=True)
+    done = run_tool(command, directory)
+    log = done.log
+    if done.code == 0:
+        if not output.is_file() or not output.stat().st_size:
+            what = "is empty" if output.is_file() else "is not there"
+            raise CompileError(f"clang said that all went well, but {output.name} {what}", log)
         return log
     if _UNKNOWN_ARCH.search(log):
         raise MissingError(
             f"{Path(command[0]).name} does not know {arch}; {REMEDY} for a newer one"
         )
     first = next((line for line in log.splitlines() if "error:" in line), log.strip()[-200:])
-    message = f"clang refused {name} ({arch}): {first or f'exit status {done.returncode}'}"
+    ending = f"{done.ending} ({first})" if done.crashed and first else first or done.ending
+    message = f"clang refused {name} ({arch}): {ending}"
     if _UNDECLARED.search(log) and "-nogpulib" in command and "-DMKGEN_HIP_OCML" not in command:
         message += f". No ocml was found, so only part of HIP's math is here: {OCML_REMEDY}"
     raise CompileError(message, log)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mkgen.codegen.render import LaunchPlan, Plan
+from mkgen.expression import Int, to_c
 from mkgen_simt.cuda_like import CudaLikePrinter
 from mkgen_simt.printer import wrap
 
@@ -24,11 +26,17 @@ class HipPrinter(CudaLikePrinter):
     rtc_guard = "__HIPCC_RTC__"
     shuffle = "__shfl_xor({0}, {1})"
 
-    def launch(self, entry: str, grid: str, block: str, shared: str, arguments: str) -> str:
+    def launch(self, plan: LaunchPlan, arguments: Sequence[str], keep: str, width: int) -> str:
         """By the launch macro, which every HIP compiler and plain C++ read."""
-        items = [entry, f"dim3({grid})", f"dim3({block})", shared or "0", "stream"]
-        return wrap("  hipLaunchKernelGGL(", items + arguments.split(", "), ");\n")
+        grid, block = (f"dim3({self.extent3(e)})" for e in (plan.grid, plan.block))
+        shared = "0" if plan.dynamic_shared == Int(0) else to_c(plan.dynamic_shared)
+        items = [plan.entry, grid, block, shared, "stream", *arguments]
+        return wrap("  hipLaunchKernelGGL(", items, ");\n", width)
 
-    def sequence(self, launches: Sequence[str]) -> str:
+    def sequence(self, plan: Plan) -> str:
         """HIP keeps the first error until it is asked for."""
-        return "".join(launches) + "  return hipGetLastError();\n"
+        body = ""
+        for loop, launches in plan.parts():
+            text = self.launches(loop, launches, "")
+            body += self.looped(plan, loop, text) if loop else text
+        return body + "  return hipGetLastError();\n"

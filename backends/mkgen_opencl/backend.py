@@ -6,13 +6,14 @@ import hashlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, get_args
 
-from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
+from mkgen.codegen.backend import Arch, Backend, Executor, Limitation, Probe, Role
+from mkgen.codegen.external import chosen_compiler
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.render import DialectPrinter
-from mkgen.errors import CompileError, MissingError
-from mkgen.program import Artifact, PrecisionClass, Program
+from mkgen.errors import CompileError, MissingError, UnsupportedError
+from mkgen.program import Artifact, Dtype, PrecisionClass, Program
 from mkgen_opencl import devices, toolchain
 from mkgen_opencl.executors import BUILD_OPTIONS, OpenclDevice, OpenclEmulator, OpenclProxy
 from mkgen_opencl.printer import OpenclPrinter
@@ -38,13 +39,20 @@ class OpenclBackend(Backend):
     default_arch: ClassVar[str] = "cpu"
     # OpenCL has no limit per axis; NVIDIA's driver, the narrowest, has CUDA's.
     grid_limit: ClassVar[tuple[int, int, int]] = (2**31 - 1, 65535, 65535)
-    # No bfloat16: OpenCL C has no such type without a vendor's extension.
-    dtypes: ClassVar[frozenset[str]] = frozenset(
-        {"float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"}
+    dtypes: ClassVar[frozenset[str]] = frozenset(get_args(Dtype)) - {"float64"}
+    limitations: ClassVar[tuple[Limitation, ...]] = (
+        Limitation(("float64",), "fp64 is an optional feature that Arc GPUs have not"),
+        Limitation(
+            ("bfloat16",),
+            "OpenCL C has no such type: in memory it is a ushort, computed in float",
+            refused=False,
+        ),
     )
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = dict.fromkeys(
         PrecisionClass, BUILD_OPTIONS
     )
+
+    compilers: ClassVar[tuple[str, ...]] = ("ocloc",)
 
     def printer(self, arch: str) -> DialectPrinter:
         """See Backend.printer."""
@@ -69,7 +77,13 @@ class OpenclBackend(Backend):
 
     def compile(self, program: Program, directory: Path) -> Artifact:
         """A binary by ocloc for an Intel GPU, else by the driver of a device of the arch."""
-        if program.target.arch in devices.INTEL_NAMES and ocloc.ocloc_path() is not None:
+        arch = program.target.arch
+        if chosen_compiler(self.name) is not None and arch not in devices.INTEL_NAMES:
+            raise UnsupportedError(
+                f"{program.target} is compiled by its driver: ocloc knows Intel's GPUs "
+                f"({', '.join(devices.INTEL_NAMES)}); leave --toolchain opencl out"
+            )
+        if arch in devices.INTEL_NAMES and ocloc.ocloc_path() is not None:
             return self._ahead_of_time(program, directory)
         return self._by_driver(program, directory)
 

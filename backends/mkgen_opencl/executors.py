@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,18 +11,22 @@ from mkgen.errors import ExecutionError, MissingError
 from mkgen.program import Artifact, Launch, Program, Simt
 from mkgen.record import EvidenceKind, RanOn
 from mkgen_opencl import devices, toolchain
-from mkgen_simt.stepwise import Bytes, Device, StepRunner
+from mkgen_simt.stepwise import GUARD, Bytes, Device, StepRunner, numpy_dtype
 
 #: Never one that loosens arithmetic; without it a division may be off by 2.5 ulp.
 BUILD_OPTIONS = ("-cl-std=CL1.2", "-cl-fp32-correctly-rounded-divide-sqrt")
-_FLUSH_BYTES = 256 << 20
 
 
 class _Queue(Device):
     """Buffers and an in-order queue of one OpenCL device."""
 
-    def __init__(self, device: Any, program: Any, entries: set[str]) -> None:
+    def __init__(
+        self, device: Any, program: Any, entries: set[str], sizes: Mapping[str, int]
+    ) -> None:
+        """`sizes` are the bytes of an element of each buffer."""
         import pyopencl as cl
+
+        self._sizes = sizes
 
         self._device = device
         self._context = program.get_info(cl.program_info.CONTEXT)
@@ -66,10 +71,8 @@ class _Queue(Device):
         count = tuple(g * b for g, b in zip(simt.grid, simt.block, strict=True))
         kernel = self._kernels[launch.entry]
         try:
-            regions = [block.get_sub_region(at, block.size - at) for block, at in args]
-            self._regions.extend(regions)
-            for index, region in enumerate(regions):
-                kernel.set_arg(index, region)
+            for index, argument in enumerate(self._arguments(launch, args)):
+                kernel.set_arg(index, argument)
             return cl.enqueue_nd_range_kernel(self._queue, kernel, count, simt.block)
         except cl.Error as error:
             device = self._device
@@ -80,6 +83,18 @@ class _Queue(Device):
                 f"begin on a multiple of {device.mem_base_addr_align // 8} bytes)"
             ) from error
 
+    def _arguments(self, launch: Launch, args: list[tuple[Any, int]]) -> Iterator[Any]:
+        """Memory objects; an offset is a number behind its own, in elements."""
+        import numpy as np
+
+        for name, (block, at) in zip(launch.args, args, strict=True):
+            begin = GUARD if name in launch.offsets else at
+            region = block.get_sub_region(begin, block.size - begin)
+            self._regions.append(region)
+            yield region
+            if name in launch.offsets:
+                yield np.int64((at - begin) // self._sizes[name])
+
     def finish(self) -> None:
         import pyopencl as cl
 
@@ -89,11 +104,13 @@ class _Queue(Device):
             raise ExecutionError(f"the device failed while it ran: {error}") from error
         self._regions.clear()
 
-    def flush_cache(self) -> None:
+    def cache_bytes(self) -> int:
+        return int(self._device.global_mem_cache_size)
+
+    def flush_cache(self, size: int) -> None:
         import numpy as np
         import pyopencl as cl
 
-        size = max(_FLUSH_BYTES, 4 * self._device.global_mem_cache_size)
         if self._flush is None:
             self._flush = cl.Buffer(self._context, cl.mem_flags.READ_WRITE, size)
         cl.enqueue_fill_buffer(self._queue, self._flush, np.zeros(1, np.uint8), 0, size)
@@ -157,7 +174,8 @@ class _Opencl(Executor):
             built = devices.build_binary(device, Path(artifact.path).read_bytes())
         entries = {launch.entry for launch in program.launches}
         devices.resources(built, device, sorted(entries))
-        return StepRunner(program, _Queue(device, built.program, entries))
+        sizes = {b.name: numpy_dtype(b.dtype).itemsize for b in program.buffers}
+        return StepRunner(program, _Queue(device, built.program, entries, sizes))
 
 
 class OpenclEmulator(_Opencl):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from textwrap import indent
 
-from mkgen.codegen.render import Plan
+from mkgen.codegen.render import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.view import Argument
 from mkgen.expression import Expression, to_c
 from mkgen.program import Source
@@ -70,12 +70,26 @@ class OpenclPrinter(CPrinter):
         const = "" if argument.output else "const "
         return f"__global {const}{self.types[argument.dtype]}* restrict {argument.name}"
 
+    def prologue(self, rank: int, arguments: Sequence[Argument] = ()) -> str:
+        """Moves to this round's slices: a host has no pointer that it could move."""
+        return "".join(f"  {a.name} += {a.name}_first;\n" for a in arguments if a.sliced).rstrip(
+            "\n"
+        )
+
     def kernel(self, entry: str, arguments: Sequence[Argument], threads: str, rank: int) -> str:
         """`__kernel … void name(…)`."""
         head = f"__kernel __attribute__((reqd_work_group_size({threads}, 1, 1)))\nvoid {entry}("
         return head[: head.index("\n") + 1] + wrap(
-            f"void {entry}(", [self.parameter(a) for a in arguments], ")", BESIDE_BRACE
+            f"void {entry}(", self._parameters(arguments), ")", BESIDE_BRACE
         )
+
+    def _parameters(self, arguments: Sequence[Argument]) -> list[str]:
+        """Pointers; behind one that is seen by slices, where its slice begins."""
+        made = []
+        for argument in arguments:
+            made.append(self.parameter(argument))
+            made += [f"const long {argument.name}_first"] if argument.sliced else []
+        return made
 
     def shared(self, dtype: str, name: str, dimensions: str) -> str:
         """A local array; only kernels may declare one."""
@@ -90,31 +104,13 @@ class OpenclPrinter(CPrinter):
         buffers = (*plan.inputs, *plan.outputs, *plan.temporaries)
         parameters = ["cl_command_queue queue", "cl_program program"]
         parameters += [f"cl_mem {b.name}" for b in buffers] + ["cl_event* event"]
-        calls = []
-        for position, launch in enumerate(plan.launches):
-            last = position == len(plan.launches) - 1
-            axes = [a for a in range(3) if a == 0 or to_c(launch.grid[a]) != "1"]
-            blocks = [to_c(launch.block[a]) for a in axes]
-            groups = [to_c(launch.grid[a]) for a in axes]
-            arguments = [f"&{a}" for a in launch.arguments]
-            asked = ["queue", "program", f'"{launch.entry}"', str(len(arguments)), "arguments"]
-            asked += [str(len(axes)), "groups", "local", "event" if last else "NULL"]
-            body_of = (
-                wrap("const cl_mem* const arguments[] = {", arguments, "};\n", 96)
-                + wrap("const size_t groups[] = {", groups, "};\n", 96)
-                + wrap("const size_t local[] = {", blocks, "};\n", 96)
-            )
-            if len(plan.launches) == 1:
-                calls.append(indent(body_of + wrap("return enqueue(", asked, ");\n", 96), "  "))
-            else:
-                body_of += wrap("status = enqueue(", asked, ");\n", 96)
-                guarded = f"if (status == CL_SUCCESS) {{\n{indent(body_of, '  ')}}}\n"
-                calls.append(indent(guarded, "  "))
+        calls = self._looped(plan) if plan.loops else self._straight(plan)
         body = (
-            "\n// Sets the arguments of a kernel and enqueues it.\n" + _HELPER
+            "\n// Sets the arguments of a kernel and enqueues it.\n"
+            + (_HELPER_OF_LOOPS if plan.loops else _HELPER)
             + "\n// Enqueues on an in-order queue; `program` is built from the .cl file.\n"
             + wrap(f"cl_int {plan.launcher}(", parameters, ") {\n")
-            + self._sequence(calls) + "}\n"
+            + calls + "}\n"
         )  # fmt: skip
         constants = self._launch_constants(plan)
         source = Source(
@@ -124,11 +120,72 @@ class OpenclPrinter(CPrinter):
         return (source,)
 
     @staticmethod
-    def _sequence(calls: Sequence[str]) -> str:
+    def _shape(launch: LaunchPlan) -> tuple[int, str]:
+        """The launch's rank, and the lines that say how many work-groups of what size it has."""
+        axes = [a for a in range(3) if a == 0 or to_c(launch.grid[a]) != "1"]
+        groups, blocks = ([to_c(e[a]) for a in axes] for e in (launch.grid, launch.block))
+        return len(axes), (
+            wrap("const size_t groups[] = {", groups, "};\n", 96)
+            + wrap("const size_t local[] = {", blocks, "};\n", 96)
+        )
+
+    def _straight(self, plan: Plan) -> str:
         """One call, or several until the first that fails."""
-        if len(calls) == 1:
-            return calls[0]
+        calls = []
+        for position, launch in enumerate(plan.launches):
+            last = position == len(plan.launches) - 1
+            rank, shape = self._shape(launch)
+            arguments = [f"&{a}" for a in launch.arguments]
+            asked = ["queue", "program", f'"{launch.entry}"', str(len(arguments)), "arguments"]
+            asked += [str(rank), "groups", "local", "event" if last else "NULL"]
+            body = wrap("const cl_mem* const arguments[] = {", arguments, "};\n", 96) + shape
+            if len(plan.launches) == 1:
+                return indent(body + wrap("return enqueue(", asked, ");\n", 96), "  ")
+            body += wrap("status = enqueue(", asked, ");\n", 96)
+            calls.append(indent(f"if (status == CL_SUCCESS) {{\n{indent(body, '  ')}}}\n", "  "))
         return "  cl_int status = CL_SUCCESS;\n" + "".join(calls) + "  return status;\n"
+
+    def _looped(self, plan: Plan) -> str:
+        """Launches and loops of launches, until the first that fails."""
+        body = "  cl_int status = CL_SUCCESS;\n"
+        parts = plan.parts()
+        for number, (loop, launches) in enumerate(parts):
+            text = ""
+            for launch in launches:
+                last = number == len(parts) - 1 and launch is launches[-1]
+                text += indent(self._guarded(loop, launch, self._event(loop, last)), "  ")
+            if loop is not None:
+                text = self.rounds(loop, text, lambda name: f"const cl_mem {name}_before")
+            body += text
+        return body + "  return status;\n"
+
+    @staticmethod
+    def _event(loop: LoopPlan | None, last: bool) -> str:
+        """What a call is given as its event: the caller's with the very last one."""
+        if loop is None or not last:
+            return "event" if last else "NULL"
+        final = "0" if loop.reverse else f"{to_c(loop.count)} - 1"
+        return f"{loop.variable} == {final} ? event : NULL"
+
+    def _guarded(self, loop: LoopPlan | None, launch: LaunchPlan, event: str) -> str:
+        """A call, made when all before it went well."""
+        arguments, firsts = [], ""
+        for name in launch.arguments:
+            arguments.append(f"{{sizeof(cl_mem), &{name}}}")
+            if loop is not None and name in loop.slices:
+                size = to_c(loop.slices[name])
+                firsts += f"const cl_long {name}_first = (cl_long){loop.variable} * ({size});\n"
+                arguments.append(f"{{sizeof(cl_long), &{name}_first}}")
+        rank, shape = self._shape(launch)
+        asked = ["queue", "program", f'"{launch.entry}"', str(len(arguments)), "arguments"]
+        asked += [str(rank), "groups", "local", event]
+        body = firsts + wrap("const argument arguments[] = {", arguments, "};\n", 94) + shape
+        body += wrap("status = enqueue(", asked, ");\n", 94)
+        return f"if (status == CL_SUCCESS) {{\n{indent(body, '  ')}}}\n"
+
+    def configuration_offsets(self, loop: LoopPlan | None, launch: LaunchPlan) -> tuple[str, ...]:
+        """Arguments behind which the kernel takes the element at which they begin."""
+        return tuple(a for a in launch.arguments if loop is not None and a in loop.slices)
 
     def _launch_constants(self, plan: Plan) -> str:
         """Parameters the launch expressions name, as the kernel file defines them."""
@@ -174,3 +231,10 @@ _HELPER = """static cl_int enqueue(cl_command_queue queue, cl_program program, c
   return status;
 }
 """
+
+_HELPER_OF_LOOPS = (
+    "typedef struct {\n  size_t size;\n  const void* value;\n} argument;\n\n"
+    + _HELPER.replace("const cl_mem* const* arguments", "const argument* arguments").replace(
+        "sizeof(cl_mem), arguments[i])", "arguments[i].size, arguments[i].value)"
+    )
+)

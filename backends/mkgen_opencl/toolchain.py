@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from mkgen.codegen.backend import Ability, Found, Probe
+from mkgen.codegen.external import chosen_compiler, external_ability
 from mkgen.document import content_hash
 from mkgen.errors import MissingError
 from mkgen.evaluate.cache import default_cache_directory
@@ -111,6 +112,9 @@ def file_sha(path: Path) -> str:
 
 def compiler_identity() -> str:
     """The drivers and compilers here, by version and hash. MissingError when there is none."""
+    chosen = chosen_compiler("opencl")
+    if chosen is not None:
+        return ocloc_identity(chosen)
     cpu, tool = cpu_driver(), ocloc.ocloc_path()
     parts = [f"{p.name} {file_sha(p)}" for p in (cpu.path, tool) if p is not None]
     if _NVIDIA_VERSION.exists():
@@ -121,6 +125,15 @@ def compiler_identity() -> str:
             f"{REMEDY}"
         )
     return "; ".join(parts)
+
+
+def ocloc_identity(path: Path) -> str:
+    """Version and hash of the ocloc at `path`. MissingError when it is none."""
+    with tempfile.TemporaryDirectory(prefix="mkgen-ocloc-") as scratch:
+        tool = ocloc.find_ocloc(Path(scratch))
+    if tool is None:
+        raise MissingError(f"{path} does not answer; {ocloc.REMEDY}")
+    return f"{tool} {tool.sha}"
 
 
 def probe() -> Probe:
@@ -142,6 +155,9 @@ def _guarded(check: Callable[[], Ability]) -> Ability:
 
 
 def _probe_compile() -> Ability:
+    chosen = external_ability("opencl", ocloc_identity)
+    if chosen is not None:
+        return chosen
     cpu, tool = cpu_driver(), ocloc.ocloc_path()
     tried = (*cpu.tried, "ocloc on PATH", str(_NVIDIA_VERSION))
     found = []

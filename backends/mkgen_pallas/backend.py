@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
+from mkgen.codegen.backend import Arch, Backend, Executor, Limitation, Probe, Role
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.render import DialectPrinter
 from mkgen.program import Artifact, PrecisionClass, Program
@@ -44,7 +44,14 @@ class PallasBackend(Backend):
     dtypes: ClassVar[frozenset[str]] = frozenset(
         ("float32", "bfloat16", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
     )
-    """Not float64, which JAX rounds to float32. int64 is held in int32, checked at the boundary."""
+    limitations: ClassVar[tuple[Limitation, ...]] = (
+        Limitation(("float64",), "TPUs have none and JAX rounds it to float32"),
+        Limitation(
+            ("int64",),
+            "JAX holds it in int32; a value beyond 2**31 is refused at run time",
+            refused=False,
+        ),
+    )
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {}
     """None: precision is chosen in the text (`precision=jax.lax.Precision.HIGHEST`)."""
 

@@ -181,7 +181,8 @@ class OnDevice(Loaded):
         jax: Any = importlib.import_module("jax")
         arguments, compiled = self._ready(inputs)
         touch = jax.jit(lambda a: a + 1)
-        cache = jax.device_put(np.zeros(1 if self._arch.is_tpu else FLUSH_BYTES // 4, np.int32))
+        flush = self.flush_bytes() if self.cache_bytes else FLUSH_BYTES
+        cache = jax.device_put(np.zeros(1 if self._arch.is_tpu else flush // 4, np.int32))
         for _ in range(WARM_UP_RUNS):
             jax.block_until_ready(compiled(*arguments))
         seconds = []

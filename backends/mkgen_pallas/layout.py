@@ -120,8 +120,10 @@ class Layout:
         groups = (kernel.batch, kernel.rows, kernel.cols, kernel.depth)
         extents = {a.name: a.extent for group in groups for a in group}
         for load in dict.fromkeys(x for value in kernel.values() for x in loads(value)):
-            parts = zip(load.index, load.shape, strict=True)
-            if load.guard or any(isinstance(i, Name) and extents[i.name] != d for i, d in parts):
+            parts = list(zip(load.index, load.shape, strict=True))
+            one = any(isinstance(i, Int) and isinstance(d, Int) and d != Int(1) for i, d in parts)
+            part = any(isinstance(i, Name) and extents[i.name] != d for i, d in parts)
+            if load.guard or one or part:
                 raise UnsupportedError(f"pallas reads all of {load.tensor} here or nothing")
 
     def _positions(self, known: tuple[Axis, ...]) -> None:

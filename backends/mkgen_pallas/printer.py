@@ -12,11 +12,11 @@ from typing import Any
 from mkgen.codegen.fold import fold
 from mkgen.codegen.printer import ATOM, Scope, Text
 from mkgen.codegen.python_printer import PythonPrinter
-from mkgen.codegen.render import LaunchPlan, Plan
+from mkgen.codegen.render import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.view import View
 from mkgen.expression import Call, Expression, evaluate, names, to_python
 from mkgen.ir.nest import WIDENED, Apply, IndexValue, Load, Value, index_names
-from mkgen.program import Configuration, Functional, Launch, Step
+from mkgen.program import Configuration, Functional, Step
 from mkgen_pallas.layout import Layout
 from mkgen_pallas.steps import launcher_steps
 
@@ -112,6 +112,8 @@ class PallasPrinter(PythonPrinter):
         "log1p": "jnp.log1p({0})", "expm1": "jnp.expm1({0})", "ceil": "jnp.ceil({0})",
         "trunc": "jnp.trunc({0})", "round": "jnp.round({0})", "fmod": "jax.lax.rem({0}, {1})",
     }  # fmt: skip
+
+    stacks = True
 
     def __init__(self, gpu: bool) -> None:
         self.gpu = gpu
@@ -247,7 +249,10 @@ class PallasPrinter(PythonPrinter):
 
     def launcher(self, plan: Plan) -> str:
         """A function of jax arrays."""
-        body = "".join(launch.call.rstrip("\n") + "\n" for launch in plan.launches)
+        body = "".join(
+            _scan(plan, loop, launches) if loop else _calls(launches)
+            for loop, launches in plan.parts()
+        )
         text = (
             f"\n\n{self.signature(plan, 'jax.Array')}"
             f'    """{plan.title}"""\n'
@@ -257,6 +262,44 @@ class PallasPrinter(PythonPrinter):
         )
         return fold(text)
 
-    def steps(self, launches: tuple[Launch, ...], launcher: str) -> tuple[Step, ...]:
+    def steps(self, steps: tuple[Step, ...], plan: Plan, launcher: str) -> tuple[Step, ...]:
         """With the layout operations the launcher does."""
-        return launcher_steps(launcher, launches)
+        return launcher_steps(launcher, steps)
+
+
+def _calls(launches: Sequence[LaunchPlan]) -> str:
+    return "".join(launch.call.rstrip("\n") + "\n" for launch in launches)
+
+
+def _scan(plan: Plan, loop: LoopPlan, launches: Sequence[LaunchPlan]) -> str:
+    """A loop: a round as a function of what is carried and of this round's slices."""
+    carried, written = [a for a, _ in loop.swaps], [b for _, b in loop.swaps]
+    name = f"round_of_{carried[-1]}"
+    inside = [part for _, part in loop.stacks]
+    unpacked = "".join(
+        f"{', '.join(names)} = {whole}\n"
+        for names, whole in ((carried, "carried"), (loop.span, "slices"))
+        if len(names) > 1
+    )
+    body = unpacked + _calls(launches) + f"return {_group(written)}, {_group(inside)}\n"
+    given = [
+        names[0] if len(names) == 1 else whole
+        for names, whole in ((carried, "carried"), (loop.span, "slices"))
+    ]
+    arrays = _group([array for array, _ in loop.stacks])
+    back = ", reverse=True" if loop.reverse else ""
+    text = (
+        f"\ndef {name}({', '.join(given)}):\n{textwrap.indent(body, '    ')}\n"
+        f"{_group(carried)}, {arrays} = jax.lax.scan("
+        f"{name}, {_group(carried)}, {_group(loop.span)}, length={to_python(loop.count)}{back})\n"
+    )
+    dtypes = {b.name: b.dtype for b in (*plan.outputs, *plan.temporaries)}
+    for array, part in loop.stacks:
+        if dtypes[array] != dtypes[part]:
+            text += f"{array} = {array}.astype(jnp.{dtypes[array]})\n"
+    return text
+
+
+def _group(names: Sequence[str]) -> str:
+    """One name, or several as a tuple."""
+    return names[0] if len(names) == 1 else f"({', '.join(names)})"

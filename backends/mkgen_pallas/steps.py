@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from mkgen.program import Glue, Launch, Step
+from mkgen.program import Glue, Launch, Repeat, Step
 
 #: Method or function -> the layout operation it is. Nothing else may touch an array.
 _GLUE = {
@@ -22,17 +22,31 @@ _NEUTRAL = {
 }  # fmt: skip
 
 
-def launcher_steps(text: str, launches: tuple[Launch, ...]) -> tuple[Step, ...]:
-    """Glue and launches in the order the launcher runs them.
+def launcher_steps(text: str, planned: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Glue, launches and loops in the order the launcher runs them.
 
-    Raises ValueError when it does anything else to an array: arithmetic, a reduction, a gather.
+    Raises ValueError when it does anything else to an array (arithmetic, a reduction, a gather), or
+    when a loop of it is not the planned one.
     """
     function = next(n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef))
+    pending: list[Launch] = []
+    loops: list[Repeat] = []
+    for step in planned:
+        inner = step.steps if isinstance(step, Repeat) else (step,)
+        pending += [s for s in inner if isinstance(s, Launch)]
+        loops += [step] if isinstance(step, Repeat) else []
+    return _read(function, pending, loops)
+
+
+def _read(
+    function: ast.FunctionDef, pending: list[Launch], loops: list[Repeat]
+) -> tuple[Step, ...]:
     steps: list[Step] = []
-    pending = list(launches)
+    functions: dict[str, ast.FunctionDef] = {}
     for statement in function.body:
         if isinstance(statement, ast.FunctionDef):
-            continue  # a block specification
+            functions[statement.name] = statement  # a block specification, or a loop's round
+            continue
         _refuse_arithmetic(statement)
         target = _target(statement)
         for call in _calls(statement):
@@ -45,9 +59,59 @@ def launcher_steps(text: str, launches: tuple[Launch, ...]) -> tuple[Step, ...]:
                 ))  # fmt: skip
             elif name == "pallas_call":
                 steps.append(_launch(call, statement, pending))
+            elif ast.unparse(call.func) == "jax.lax.scan":
+                steps.append(_loop(call, statement, functions, pending, loops))
             elif name not in _NEUTRAL:
                 raise ValueError(f"a launcher may not call {ast.unparse(call.func)}")
     return tuple(steps)
+
+
+def _loop(
+    call: ast.Call,
+    statement: ast.stmt,
+    functions: dict[str, ast.FunctionDef],
+    pending: list[Launch],
+    loops: list[Repeat],
+) -> Repeat:
+    """The loop as the text says it; ValueError when that is not what was planned."""
+    planned = loops.pop(0)
+    named, carry, slices = call.args
+    function = functions[ast.unparse(named)]
+    first, second = (_unpacked(function, a.arg) for a in function.args.args)
+    result = function.body[-1]
+    if not (isinstance(result, ast.Return) and isinstance(result.value, ast.Tuple)):
+        raise ValueError(f"{function.name} must return what it carries and what is kept")
+    written, kept = (_names(e) for e in result.value.elts)
+    assert isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Tuple)
+    after, arrays = (_names(e) for e in statement.targets[0].elts)
+    backwards = any(k.arg == "reverse" and ast.unparse(k.value) == "True" for k in call.keywords)
+    said = (
+        tuple(zip(first, written, strict=True)), tuple(zip(arrays, kept, strict=True)),
+        after, _names(carry), set(second), set(_names(slices)), backwards,
+    )  # fmt: skip
+    inside = set(planned.advance) - {array for array, _ in planned.stacks}
+    wanted = (
+        planned.swaps, planned.stacks, first, first, inside, inside,
+        any(count < 0 for count in planned.advance.values()),
+    )  # fmt: skip
+    if said != wanted:
+        raise ValueError(f"the launcher's loop {function.name} is not the planned one")
+    inner = _read(function, pending, [])
+    steps = tuple(s for s in inner if isinstance(s, Launch | Glue))
+    return planned.model_copy(update={"steps": steps})
+
+
+def _unpacked(function: ast.FunctionDef, name: str) -> tuple[str, ...]:
+    """The names a parameter stands for: its own, or those it is unpacked into."""
+    for statement in function.body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.value) == name:
+            return _names(statement.targets[0])
+    return (name,)
+
+
+def _names(node: ast.expr) -> tuple[str, ...]:
+    parts = node.elts if isinstance(node, ast.Tuple) else [node]
+    return tuple(ast.unparse(p) for p in parts)
 
 
 def _launch(call: ast.Call, statement: ast.stmt, pending: list[Launch]) -> Launch:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
-from mkgen.codegen.render import Plan
+from mkgen.codegen.render import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.view import Argument
-from mkgen.expression import Int, to_c
 from mkgen_simt.printer import BESIDE_BRACE, CPrinter, wrap
 
 
@@ -66,8 +65,25 @@ class CudaLikePrinter(CPrinter):
         return f"__shared__ {self.types[dtype]} {name}{dimensions};"
 
     @abstractmethod
-    def launch(self, entry: str, grid: str, block: str, shared: str, arguments: str) -> str:
-        """The lines that launch one kernel."""
+    def launch(self, plan: LaunchPlan, arguments: Sequence[str], keep: str, width: int) -> str:
+        """The lines that launch one kernel; `keep` is what is done with the error it returns."""
+
+    @abstractmethod
+    def sequence(self, plan: Plan) -> str:
+        """Every launch one after the other, stopping at the first error."""
+
+    def launches(self, loop: LoopPlan | None, launches: Sequence[LaunchPlan], keep: str) -> str:
+        """The launches of one part of a plan, without the loop around them."""
+        width = 100 if loop is None else 98
+        return "".join(
+            self.launch(p, [self.place(loop, a) for a in p.arguments], keep, width)
+            for p in launches
+        )
+
+    def looped(self, plan: Plan, loop: LoopPlan, body: str) -> str:
+        """`body` as a round of `loop`."""
+        types = {b.name: self.types[b.dtype] for b in plan.temporaries}
+        return self.rounds(loop, body, lambda name: f"{types[name]}* const {name}_before")
 
     def launcher(self, plan: Plan) -> str:
         """A host function that launches every kernel on `stream`."""
@@ -76,23 +92,9 @@ class CudaLikePrinter(CPrinter):
             f"{'' if b.name in plan.writable else 'const '}{self.types[b.dtype]}* {b.name}"
             for b in buffers
         ] + [f"{self.stream} stream"]
-        lines = [
-            self.launch(
-                p.entry,
-                self.extent3(p.grid),
-                self.extent3(p.block),
-                "" if p.dynamic_shared == Int(0) else to_c(p.dynamic_shared),
-                ", ".join(p.arguments),
-            )
-            for p in plan.launches
-        ]
         return (
             f"\n#ifndef {self.rtc_guard}\n"
             "// Launches on `stream`; every pointer is a contiguous device buffer, shapes above.\n"
             + wrap(f'extern "C" {self.error} {plan.launcher}(', parameters, ") {\n")
-            + f"{self.sequence(lines)}}}\n#endif\n"
+            + f"{self.sequence(plan)}}}\n#endif\n"
         )
-
-    @abstractmethod
-    def sequence(self, launches: Sequence[str]) -> str:
-        """Launches one after the other, stopping at the first error."""

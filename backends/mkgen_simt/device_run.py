@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -15,7 +15,6 @@ from mkgen.program import GIVEN, Buffer, BufferRole, Glue, Launch, Program, Repe
 
 #: What the caller must supply; everything else is filled here.
 _WARM_UP = 3
-_FLUSH_FACTOR = 4
 #: No buffer's name: beside the buffers it holds what empties the cache.
 _FLUSH = ""
 
@@ -147,7 +146,7 @@ class GpuLoaded(Loaded):
 
     def time(self, inputs: Arrays, samples: int) -> list[float]:
         """See Loaded.time. Each sample starts with a last-level cache full of other data."""
-        flush_bytes = max(_FLUSH_FACTOR * self._runtime.last_level_cache, 1 << 20)
+        flush_bytes = self.flush_bytes(self._runtime.last_level_cache)
         with self._placed(inputs) as memory:
             flush = memory[_FLUSH] = self._runtime.allocate(flush_bytes)
 
@@ -220,17 +219,23 @@ class GpuLoaded(Loaded):
 
     def _repeat(self, step: Repeat, bound: dict[str, int]) -> None:
         """Swaps outlast the loop, so that a name keeps its newest value; advances do not."""
-        stride = {
-            name: count * numpy_dtype(self._program.buffer(name).dtype).itemsize
-            for name, count in step.advance.items()
-        }
+        stride, start = self._in_bytes(step.advance), self._in_bytes(step.start)
         for turn in range(step.count):
-            seen = {name: at + turn * stride.get(name, 0) for name, at in bound.items()}
+            seen = {
+                name: at + start.get(name, 0) + turn * stride.get(name, 0)
+                for name, at in bound.items()
+            }
             for inner in step.steps:
                 if isinstance(inner, Launch):
                     self._launch(inner, seen)
             for first, second in step.swaps:
                 bound[first], bound[second] = bound[second], bound[first]
+
+    def _in_bytes(self, elements: Mapping[str, int]) -> dict[str, int]:
+        return {
+            name: count * numpy_dtype(self._program.buffer(name).dtype).itemsize
+            for name, count in elements.items()
+        }
 
     def _launch(self, step: Launch, bound: dict[str, int]) -> None:
         if not isinstance(step.configuration, Simt):

@@ -5,22 +5,27 @@ It needs no GPU. Debian and Ubuntu have it in `intel-opencl-icd` or `intel-ocloc
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shlex
 import shutil
 import struct
-import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from mkgen.codegen.external import (
+    chosen_compiler,
+    compile_step,
+    digest,
+    parts_of,
+    run_tool,
+)
 from mkgen.errors import CompileError, MissingError, WrongArchError
 from mkgen.program import Resources
 
 REMEDY = "apt install intel-opencl-icd (Debian) or intel-ocloc (Intel's repository)"
 _EM_INTELGT = 205
-_TIMEOUT = 300
+_QUESTION_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,10 @@ class Binary:
 
 
 def ocloc_path() -> Path | None:
-    """Where `ocloc` is on PATH."""
+    """Where `ocloc` is: the one the user chose for OpenCL, else the one on PATH."""
+    chosen = chosen_compiler("opencl")
+    if chosen is not None:
+        return chosen
     found = shutil.which("ocloc")
     return Path(found) if found else None
 
@@ -58,14 +66,13 @@ def find_ocloc(directory: Path) -> Ocloc | None:
     path = ocloc_path()
     if path is None:
         return None
-    query = subprocess.run(
-        [path, "query", "OCL_DRIVER_VERSION"],
-        cwd=directory, capture_output=True, text=True, timeout=_TIMEOUT, check=False,
-    )  # fmt: skip
+    query = run_tool([path, "query", "OCL_DRIVER_VERSION"], directory, _QUESTION_SECONDS)
     answer = directory / "OCL_DRIVER_VERSION"
     version = answer.read_text().strip("\0 \n") if answer.exists() else ""
-    sha = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Ocloc(path, version or f"(version unknown: exit {query.returncode})", sha)
+    if not version and "ocloc" not in query.log.lower():
+        first = (query.log.strip().splitlines() or ["nothing"])[0]
+        raise MissingError(f"{path} is no ocloc (it says {first!r}); {REMEDY}")
+    return Ocloc(path, version or f"(version unknown: {query.ending})", digest(parts_of(path)))
 
 
 def build(
@@ -85,16 +92,19 @@ def build(
         "-internal_options", "-ze-allow-zebin",
         "-output_no_suffix", "-output", name, "-out_dir", ".",
     ]  # fmt: skip
-    done = subprocess.run(
-        command, cwd=source.parent, capture_output=True, text=True, timeout=_TIMEOUT, check=False
-    )
-    log = (done.stdout + done.stderr).strip()
-    shown = shlex.join(["ocloc", *command[1:]])
-    if re.search(r"Cannot get HW Info|Invalid device|Could not determine", log):
-        raise MissingError(f"{ocloc} does not know {arch}; install a newer one: {REMEDY}")
     binary = source.parent / name
-    if done.returncode or not binary.exists():
-        raise CompileError(f"{ocloc} refused the program for {arch}: {_first_error(log)}", log)
+    shown = shlex.join(["ocloc", *command[1:]])
+    try:
+        compile_step(command, source.parent, f"{ocloc} on {source.name} ({arch})", binary)
+    except CompileError as error:
+        if re.search(r"Cannot get HW Info|Invalid device|Could not determine", error.log):
+            raise MissingError(
+                f"{ocloc} does not know {arch}; install a newer one: {REMEDY}"
+            ) from error
+        told = f" ({_first_error(error.log)})" if "error" in error.log.lower() else ""
+        raise CompileError(
+            f"{ocloc} refused the program for {arch}: {error}{told}", error.log
+        ) from error
     data = binary.read_bytes()
     info = _section(data, ".ze_info")
     return Binary(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mkgen.codegen.printer import COMPARE, SELECT, UNARY, Scope, Text, number
-from mkgen.codegen.render import SHORT, DialectPrinter, LaunchPlan
+from mkgen.codegen.render import SHORT, DialectPrinter, LaunchPlan, LoopPlan
 from mkgen.codegen.view import Argument, View
 from mkgen.errors import UnsupportedError
 from mkgen.expression import Expression, Int, Name, evaluate, to_c
@@ -191,6 +192,10 @@ class CPrinter(DialectPrinter):
         """`workgroup_sum`, `workgroup_min_int32`."""
         return f"workgroup_{combine}" + ("" if dtype == "float32" else f"_{dtype}")
 
+    def scan_name(self, combine: str, dtype: str) -> str:
+        """`scan_sum`, `scan_max_int32`."""
+        return f"scan_{combine}" + ("" if dtype == "float32" else f"_{dtype}")
+
     def scratch_name(self, dtype: str) -> str:
         """The shared array through which values of `dtype` are combined."""
         return "scratch" if dtype == "float32" else f"scratch_{dtype}"
@@ -199,10 +204,13 @@ class CPrinter(DialectPrinter):
         """The language's own work-group reduction, or nothing."""
         return ""
 
-    def workgroup_call(self, combine: str, dtype: str, value: str, group: bool) -> str:
-        """`value` combined over the work-group."""
+    def workgroup_call(
+        self, combine: str, dtype: str, value: str, group: bool, prefix: str = ""
+    ) -> str:
+        """`value` combined over the work-group; with several kernels each has its functions."""
         own = self.group_call(combine, dtype, value, group)
-        return own or f"{self.workgroup_name(combine, dtype)}({value}, {self.scratch_name(dtype)})"
+        name = f"{prefix}{self.workgroup_name(combine, dtype)}"
+        return own or f"{name}({value}, {self.scratch_name(dtype)})"
 
     def define(self, name: str, code: str) -> str:
         """A constant that follows from others."""
@@ -229,7 +237,7 @@ class CPrinter(DialectPrinter):
     def kernel(self, entry: str, arguments: Sequence[Argument], threads: str, rank: int) -> str:
         """The head of a kernel up to its opening brace."""
 
-    def prologue(self, rank: int) -> str:
+    def prologue(self, rank: int, arguments: Sequence[Argument] = ()) -> str:
         """First lines of a kernel, indented."""
         return ""
 
@@ -264,6 +272,29 @@ class CPrinter(DialectPrinter):
     def launcher_name(self, task: str, dtype: str) -> str:
         """`conv2d_f32`."""
         return f"{task}_{SHORT[dtype]}"
+
+    @staticmethod
+    def place(loop: LoopPlan | None, name: str) -> str:
+        """A launch argument: the buffer, or its slice of this round."""
+        if loop is None or name not in loop.slices:
+            return name
+        size = to_c(loop.slices[name])
+        size = size if size.isidentifier() or size.isdigit() else f"({size})"
+        return f"{name} + {loop.variable} * {size}"
+
+    def rounds(self, loop: LoopPlan, body: str, pointer: Callable[[str], str]) -> str:
+        """The loop around the launches of a round; `pointer` declares one: `float* before`."""
+        t, count = loop.variable, to_c(loop.count)
+        ahead = f"int {t} = 0; {t} < {count}; ++{t}"
+        back = f"int {t} = {count} - 1; {t} >= 0; --{t}"
+        swaps = "".join(
+            f"{pointer(read)} = {read};\n{read} = {written};\n{written} = {read}_before;\n"
+            for read, written in loop.swaps
+        )
+        note = "// What this round wrote is what the next one reads.\n"
+        body += textwrap.indent(note + swaps, "  ")
+        inner = textwrap.indent(body, "  ")
+        return f"  for ({back if loop.reverse else ahead}) {{\n{inner}  }}\n"
 
     @staticmethod
     def extent3(expressions: Sequence[Expression]) -> str:

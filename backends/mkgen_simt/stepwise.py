@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,8 +54,12 @@ class Device(ABC):
     def finish(self) -> None:
         """Waits until all launches have ended."""
 
-    def flush_cache(self) -> None:
-        """Evicts the last-level cache."""
+    def cache_bytes(self) -> int:
+        """The last-level cache as the driver reports it; 0 where it does not."""
+        return 0
+
+    def flush_cache(self, size: int) -> None:
+        """Evicts the last-level cache by writing `size` bytes of other memory."""
         raise ExecutionError("this device has no timed queue")
 
     def elapsed(self, first: Any, last: Any) -> float:
@@ -176,8 +180,9 @@ class StepRunner(Loaded):
             for _ in self._walk(memory, ("prepare",)):
                 pass
             seconds = []
+            size = self.flush_bytes(self._device.cache_bytes())
             for _ in range(_WARM_UPS + samples):
-                self._device.flush_cache()
+                self._device.flush_cache(size)
                 events = list(self._walk(memory, ("run",)))
                 self._device.finish()
                 seconds.append(self._device.elapsed(events[0], events[-1]))
@@ -243,17 +248,21 @@ class StepRunner(Loaded):
             if not isinstance(step, Repeat):
                 yield from self._step(step, place, phases)
                 continue
+            self._move(step.start, place)
             for _ in range(step.count):
                 for inner in step.steps:
                     yield from self._step(inner, place, phases)
                 for a, b in step.swaps:
                     place[a], place[b] = place[b], place[a]
-                for name, elements in step.advance.items():
-                    storage, offset = place[name]
-                    size = numpy_dtype(self._program.buffer(name).dtype).itemsize
-                    place[name] = (storage, offset + elements * size)
-            for name in step.advance:
+                self._move(step.advance, place)
+            for name in (*step.start, *step.advance):
                 place[name] = (place[name][0], 0)
+
+    def _move(self, elements: Mapping[str, int], place: dict[str, tuple[_Storage, int]]) -> None:
+        for name, count in elements.items():
+            storage, offset = place[name]
+            size = numpy_dtype(self._program.buffer(name).dtype).itemsize
+            place[name] = (storage, offset + count * size)
 
     def _step(
         self, step: Launch | Glue, place: dict[str, tuple[_Storage, int]], phases: tuple[str, ...]
@@ -294,7 +303,7 @@ class StepRunner(Loaded):
                     )
             for buffer in storage.buffers:
                 if buffer.role in (BufferRole.OUTPUT, BufferRole.STATE):
-                    results[buffer.name] = np.ascontiguousarray(view(buffer, inside))
+                    results[buffer.name] = np.array(view(buffer, inside), order="C")
         return results
 
     def _release(self, memory: dict[str, _Storage]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
+from mkgen.codegen.external import chosen_compiler, digest, parts_of
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.render import DialectPrinter
 from mkgen.document import content_hash
@@ -23,6 +24,7 @@ from mkgen_sycl.executors import (
     DpctlGpu,
     kernel_symbol,
 )
+from mkgen_sycl.icpx import compile_by_icpx, find_icpx
 from mkgen_sycl.printer import SyclPrinter
 
 
@@ -53,6 +55,8 @@ class SyclBackend(Backend):
         PrecisionClass, ("-ffp-model=precise",)
     )
 
+    compilers: ClassVar[tuple[str, ...]] = ("icpx",)
+
     def printer(self, arch: str) -> DialectPrinter:
         """See Backend.printer."""
         return SyclPrinter(self.archs[arch].sub_group)
@@ -67,10 +71,10 @@ class SyclBackend(Backend):
 
     def compiler_identity(self) -> str:
         """Version and hash of libsycl-jit and of ocloc, where there is one."""
-        library = toolchain.jit_library()
+        chosen = chosen_compiler(self.name)
+        parts = [str(find_icpx(chosen))] if chosen is not None else _own_compiler()
         path = ocloc.ocloc_path()
-        parts = [toolchain.compiler_name(), toolchain.file_sha(library)]
-        return content_hash(*parts, toolchain.file_sha(path) if path else "no ocloc")
+        return content_hash(*parts, digest(parts_of(path)) if path else "no ocloc")
 
     def compile(self, program: Program, directory: Path) -> Artifact:
         """SPIR-V of the whole text; with ocloc also machine code, whose resources are reported.
@@ -79,10 +83,17 @@ class SyclBackend(Backend):
         evidence names. The machine code lies next to it.
         """
         started = time.monotonic()
-        library = toolchain.jit_library()
         source = program.sources[0]
         flags = self.flags[program.precision]
-        data, log = toolchain.compile_sycl(source.name, source.text, flags, directory)
+        chosen = chosen_compiler(self.name)
+        if chosen is not None:
+            icpx = find_icpx(chosen)
+            compiler, sha = icpx.version, icpx.sha
+            data, log, command = compile_by_icpx(icpx, source.name, source.text, flags, directory)
+        else:
+            compiler, sha = _own_compiler()
+            data, log = toolchain.compile_sycl(source.name, source.text, flags, directory)
+            command = " ".join(("compileSYCL", source.name, *flags))
         module = spirv.parse(data)
         entries = sorted({launch.entry for launch in program.launches})
         absent = [e for e in entries if kernel_symbol(e) not in module.local_bytes]
@@ -99,7 +110,6 @@ class SyclBackend(Backend):
         }
         names = ", ".join(kernel_symbol(e) for e in entries)
         checked = f"SPIR-V {module.version}, OpEntryPoint Kernel {names}"
-        command = " ".join(("compileSYCL", source.name, *flags))
         note, built = self._machine_code(path, program.target.arch)
         if built is not None:
             resources = {e: built.resources[kernel_symbol(e)] for e in entries}
@@ -110,8 +120,8 @@ class SyclBackend(Backend):
             path=str(path),
             sha=hashlib.sha256(data).hexdigest(),
             resources=resources,
-            compiler=toolchain.compiler_name(),
-            compiler_sha=toolchain.file_sha(library),
+            compiler=compiler,
+            compiler_sha=sha,
             command=command,
             checked=checked + note,
             seconds=time.monotonic() - started,
@@ -139,3 +149,7 @@ class SyclBackend(Backend):
         from mkgen_sycl.package import parts
 
         return parts(plan)
+
+
+def _own_compiler() -> list[str]:
+    return [toolchain.compiler_name(), toolchain.file_sha(toolchain.jit_library())]

@@ -14,7 +14,6 @@ from mkgen_sycl import toolchain
 
 #: What the compiler behind SPIR-V is told; a division may otherwise be off by 2.5 ulp.
 DRIVER_FLAGS = ("-cl-fp32-correctly-rounded-divide-sqrt",)
-_FLUSH_BYTES = 256 << 20
 
 #: Words in the names that drivers give the devices of an arch.
 DEVICE_NAMES = {
@@ -120,11 +119,14 @@ class _Queue(Device):
         except Exception as error:
             raise ExecutionError(f"the device failed while it ran: {error}") from error
 
-    def flush_cache(self) -> None:
+    def cache_bytes(self) -> int:
+        return int(self._queue.sycl_device.global_mem_cache_size)
+
+    def flush_cache(self, size: int) -> None:
         from dpctl.memory import MemoryUSMDevice
 
         if self._flush is None:
-            self._flush = MemoryUSMDevice(_FLUSH_BYTES, queue=self._queue)
+            self._flush = MemoryUSMDevice(size, queue=self._queue)
         self._flush.memset(0)
 
     def elapsed(self, first: Any, last: Any) -> float:

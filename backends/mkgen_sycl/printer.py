@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mkgen.codegen.render import Plan
+from mkgen.codegen.render import LaunchPlan, Plan
 from mkgen.codegen.view import Argument
 from mkgen.expression import Expression, Int, to_c
 from mkgen_simt.printer import BESIDE_BRACE, CPrinter, wrap
@@ -49,7 +49,7 @@ class SyclPrinter(CPrinter):
         """Position of the work-group along an axis, x first."""
         return f"item.get_group({rank - 1 - axis})"
 
-    def prologue(self, rank: int) -> str:
+    def prologue(self, rank: int, arguments: Sequence[Argument] = ()) -> str:
         """This work-item and where it stands."""
         return f"  const auto item = oneapi::this_work_item::get_nd_item<{rank}>();"
 
@@ -99,26 +99,49 @@ class SyclPrinter(CPrinter):
             f"{'' if b.name in plan.writable else 'const '}{self.types[b.dtype]}* {b.name}"
             for b in buffers
         ]
-        lines = []
-        for position, launch in enumerate(plan.launches):
-            rank = 1 if launch.rank == 1 else 3
-            items, groups = self._range(launch.block, rank), self._range(launch.grid, rank)
-            last = position == len(plan.launches) - 1
-            keep = "return " if last else f"const auto step{position + 1} = "
-            wait = f"    handler.depends_on(step{position});\n" if position else ""
-            arguments = ", ".join(launch.arguments)
-            lines.append(
-                f"  {keep}exp_::submit_with_event(queue, [&](sycl::handler& handler) {{\n{wait}"
-                f"    const sycl::range<{rank}> groups({groups});\n"
-                f"    const sycl::range<{rank}> items({items});\n"
-                f"    exp_::nd_launch(handler, sycl::nd_range<{rank}>(groups * items, items),\n"
-                f"                    exp_::kernel_function<{launch.entry}>, {arguments});\n"
-                "  });\n"
-            )
+        body = self._looped(plan) if plan.loops else self._straight(plan)
         return (
             "\n// Submits to `queue`; every pointer is a contiguous USM array, shapes above.\n"
-            + wrap(f"sycl::event {plan.launcher}(", parameters, ") {\n") + "".join(lines) + "}\n"
+            + wrap(f"sycl::event {plan.launcher}(", parameters, ") {\n") + body + "}\n"
         )  # fmt: skip
+
+    def _straight(self, plan: Plan) -> str:
+        """One launch after the other, each waiting for the one before."""
+        lines = []
+        for position, launch in enumerate(plan.launches):
+            last = position == len(plan.launches) - 1
+            keep = "return " if last else f"const auto step{position + 1} = "
+            before = f"step{position}" if position else ""
+            lines.append(self._submit(launch, launch.arguments, keep, before))
+        return "".join(lines)
+
+    def _looped(self, plan: Plan) -> str:
+        """Launches and loops of launches; `done` is the one before."""
+        types = {b.name: self.types[b.dtype] for b in plan.temporaries}
+        body = "  sycl::event done;\n"
+        for loop, launches in plan.parts():
+            text = "".join(
+                self._submit(p, [self.place(loop, a) for a in p.arguments], "done = ", "done")
+                for p in launches
+            )
+            if loop is not None:
+                text = self.rounds(loop, text, lambda name: f"{types[name]}* const {name}_before")
+            body += text
+        return body + "  return done;\n"
+
+    def _submit(self, launch: LaunchPlan, arguments: Sequence[str], keep: str, before: str) -> str:
+        """The statement that submits one kernel after the event `before`."""
+        rank = 1 if launch.rank == 1 else 3
+        items, groups = self._range(launch.block, rank), self._range(launch.grid, rank)
+        wait = f"    handler.depends_on({before});\n" if before else ""
+        return (
+            f"  {keep}exp_::submit_with_event(queue, [&](sycl::handler& handler) {{\n{wait}"
+            f"    const sycl::range<{rank}> groups({groups});\n"
+            f"    const sycl::range<{rank}> items({items});\n"
+            f"    exp_::nd_launch(handler, sycl::nd_range<{rank}>(groups * items, items),\n"
+            f"                    exp_::kernel_function<{launch.entry}>, {', '.join(arguments)});\n"
+            "  });\n"
+        )
 
     @staticmethod
     def _range(expressions: Sequence[Expression], rank: int) -> str:

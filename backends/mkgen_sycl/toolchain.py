@@ -10,9 +10,11 @@ from functools import cache
 from pathlib import Path
 
 from mkgen.codegen.backend import Ability, Found, Probe
+from mkgen.codegen.external import external_ability
 from mkgen.errors import MissingError
 from mkgen_simt import ocloc
 from mkgen_sycl import jit, rtc
+from mkgen_sycl.icpx import find_icpx
 
 REMEDY = "pip install 'mkgen[sycl]'"
 COMPILER_PACKAGE = "intel-sycl-rt"
@@ -128,6 +130,9 @@ def _guarded(check: Callable[[], Ability]) -> Ability:
 
 
 def _probe_compile() -> Ability:
+    chosen = external_ability("sycl", lambda path: str(find_icpx(path)))
+    if chosen is not None:
+        return chosen
     try:
         jit_library()
     except MissingError as error:

@@ -22,8 +22,6 @@ from mkgen_triton.arrays import check_unchanged, collect, make_arguments
 from mkgen_triton.compiling import compiler_name, read_binaries
 from mkgen_triton.probe import REMEDY, installed, library_sha
 
-#: Bytes written between timed runs, as a multiple of the last-level cache.
-FLUSH_FACTOR = 3
 WARM_UP_RUNS = 5
 
 
@@ -184,7 +182,7 @@ class OnDevice(Loaded):
         # The fastest clock of any supported device: the sleep must outlast the enqueueing.
         cycles = int((2 * host_seconds + 1e-4) * 3.0e9)
         flush = torch.empty(
-            FLUSH_FACTOR * int(properties.L2_cache_size), dtype=torch.int8, device="cuda"
+            self.flush_bytes(int(properties.L2_cache_size)), dtype=torch.int8, device="cuda"
         )
         seconds = []
         for _ in range(samples):

@@ -10,10 +10,10 @@ from typing import Any
 from mkgen.codegen.fold import fold
 from mkgen.codegen.printer import ATOM, Scope, Text
 from mkgen.codegen.python_printer import PythonPrinter
-from mkgen.codegen.render import LaunchPlan, Plan
+from mkgen.codegen.render import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.view import View
 from mkgen.expression import Call, Expression, Int, Name, evaluate, to_python
-from mkgen.ir.nest import Load, index_names
+from mkgen.ir.nest import Apply, IndexValue, Load, index_names
 from mkgen.program import Configuration, TritonLaunch
 
 _MAXIMUM = '''
@@ -23,9 +23,25 @@ def row_max(value):
     """The largest value; NaN wins, as in PyTorch."""
     return tl.max(value, axis=0) + tl.sum(tl.where(value != value, value, 0.0), axis=0)
 '''
+_LARGER = '''
+
+@triton.jit
+def larger(a, b):
+    """The larger of two; NaN wins, as in PyTorch."""
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+'''
 _HELPERS = {
     "row_max": _MAXIMUM,
     "row_min": _MAXIMUM.replace("max", "min").replace("largest", "smallest"),
+    "multiply": '''
+
+@triton.jit
+def multiply(a, b):
+    """The product of two."""
+    return a * b
+''',
+    "larger": _LARGER,
+    "smaller": _LARGER.replace("max", "min").replace("larger", "smaller"),
     "power": '''
 
 @triton.jit
@@ -134,6 +150,15 @@ class TritonPrinter(PythonPrinter):
         """`tl.where`."""
         return Text(f"tl.where({condition.code}, {yes.code}, {no.code})")
 
+    def apply(self, value: Apply, args: list[Text]) -> Text:
+        """One operation; a function of a size takes it as a value, which a constexpr is not."""
+        if value.operation in self.calls and all(isinstance(a, IndexValue) for a in value.args):
+            args = [
+                Text(f"tl.full((), {a.code}, tl.{v.dtype})")
+                for v, a in zip(value.args, args, strict=True)
+            ]
+        return super().apply(value, args)
+
     def cast(self, value: Text, source: str, dtype: str) -> Text:
         """`.to(tl.int64)`."""
         return Text(f"{value.inside(ATOM)}.to(tl.{dtype if dtype != 'bool' else 'int1'})")
@@ -154,13 +179,21 @@ class TritonPrinter(PythonPrinter):
 
     def helpers(self, body: str) -> str:
         """Functions that Triton's language lacks, and row reductions that let NaN win."""
-        return "".join(t for w, t in _HELPERS.items() if re.search(rf"\b{w}\(", body)) + "\n\n"
+        return "".join(t for w, t in _HELPERS.items() if re.search(rf"\b{w}[(),]", body)) + "\n\n"
 
     def reduce(self, combine: str, dtype: str, value: str) -> str:
         """A block combined to one value."""
         if combine in ("max", "min") and "float" in dtype:
             return f"row_{combine}({value})"
+        if combine == "prod":
+            return f"tl.reduce({value}, 0, multiply)"
         return f"tl.{combine}({value}, axis=0)"
+
+    def scan(self, combine: str, dtype: str, value: str) -> str:
+        """The running combination of a block."""
+        if combine in ("sum", "prod"):
+            return f"tl.cum{combine}({value}, axis=0)"
+        return f"tl.associative_scan({value}, 0, {'larger' if combine == 'max' else 'smaller'})"
 
     def combine(self, combine: str, dtype: str, a: str, b: str) -> str:
         """Two blocks combined."""
@@ -219,22 +252,37 @@ class TritonPrinter(PythonPrinter):
             )
         # an input may be called grid itself
         name = "blocks" if "grid" in plan.shapes else "grid"
-        for launch in plan.launches:
-            grid = [_blocks(e) for e in launch.grid]
-            while len(grid) > 1 and grid[-1] == "1":
-                grid.pop()
-            shape = f"({grid[0]},)" if len(grid) == 1 else f"({', '.join(grid)})"
-            arguments = textwrap.fill(
-                ", ".join((*launch.arguments, *launch.constexprs)) + ",", 96,
-                initial_indent=" " * 8, subsequent_indent=" " * 8, break_on_hyphens=False,
-            )  # fmt: skip
-            options = f"num_warps={to_python(launch.warps)}, num_stages={to_python(launch.stages)}"
-            lines.append(
-                f"    {name} = {shape}\n    {launch.entry}[{name}](\n"
-                f"{arguments}\n        {options},\n    )\n"
-            )
+        for loop, launches in plan.parts():
+            text = "".join(_launch(loop, launch, name) for launch in launches)
+            lines.append(_rounds(loop, text) if loop else text)
         lines.append(f"    return {', '.join(b.name for b in plan.outputs)}\n")
         return fold("".join(lines))
+
+
+def _launch(loop: LoopPlan | None, launch: LaunchPlan, name: str) -> str:
+    """One launch over the grid called `name`; in a loop, of this round's slices."""
+    grid = [_blocks(e) for e in launch.grid]
+    while len(grid) > 1 and grid[-1] == "1":
+        grid.pop()
+    shape = f"({grid[0]},)" if len(grid) == 1 else f"({', '.join(grid)})"
+    given = [f"{a}[{loop.variable}]" if loop and a in loop.slices else a for a in launch.arguments]
+    arguments = textwrap.fill(
+        ", ".join((*given, *launch.constexprs)) + ",", 96 if loop is None else 92,
+        initial_indent=" " * 8, subsequent_indent=" " * 8, break_on_hyphens=False,
+    )  # fmt: skip
+    options = f"num_warps={to_python(launch.warps)}, num_stages={to_python(launch.stages)}"
+    return (
+        f"    {name} = {shape}\n    {launch.entry}[{name}](\n"
+        f"{arguments}\n        {options},\n    )\n"
+    )
+
+
+def _rounds(loop: LoopPlan, body: str) -> str:
+    """A loop over time; what a round wrote is what the next one reads."""
+    count = to_python(loop.count)
+    points = f"reversed(range({count}))" if loop.reverse else f"range({count})"
+    swaps = "".join(f"    {a}, {b} = {b}, {a}\n" for a, b in loop.swaps)
+    return f"    for {loop.variable} in {points}:\n" + textwrap.indent(body + swaps, "    ")
 
 
 def _blocks(extent: Expression) -> str:

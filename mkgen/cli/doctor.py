@@ -19,6 +19,7 @@ ABILITIES = ("generate", "compile", "execute", "measure")
 @click.command("doctor")
 @click.argument("name", required=False, metavar="[BACKEND]")
 @click.option("--verbose", "-v", is_flag=True, help="Also list every place that was looked at.")
+@options.toolchain
 @options.json_output
 def command(name: str | None, verbose: bool, as_json: bool) -> int:
     """Say, for every backend, whether it can generate, compile, execute and measure here.

@@ -24,20 +24,24 @@ from mkgen.cli.present import (
     say,
     table,
 )
-from mkgen.cli.request import precision_of, resolve_target, resolve_task, settings_of
+from mkgen.cli.request import precision_of, resolve_target, resolve_tasks, settings_of
+from mkgen.cli.show import read_run
 from mkgen.codegen.backend import Backend
 from mkgen.codegen.candidate import Generator
 from mkgen.codegen.registry import backends, broken_backends
-from mkgen.errors import EXIT_MISSING, MkgenError, UserError, nearest
+from mkgen.errors import EXIT_FAILED, EXIT_MISSING, MkgenError, UserError, nearest
+from mkgen.evaluate.baseline import Change, compare_runs
+from mkgen.evaluate.basis import basis_of
 from mkgen.evaluate.outcome import exit_code
 from mkgen.evaluate.pool import Workers
-from mkgen.evaluate.protocol import Settings, mkgen_version
+from mkgen.evaluate.protocol import Settings
 from mkgen.evaluate.reports import write_csv, write_junit
 from mkgen.evaluate.store import OPEN_ENDS, RunStore
 from mkgen.record import EvidenceKind, Record, Status
 from mkgen.target import Target
 from mkgen.task import Task, task_files
 from mkgen.tune.generate import generate, refusal_of
+from mkgen.tune.winners import Winners
 
 
 @click.command("eval")
@@ -49,14 +53,19 @@ from mkgen.tune.generate import generate, refusal_of
     click.option("--backend", "names_of_backends", multiple=True, metavar="NAME",
                  help="Backends, each at its usual arch. Repeatable."),
     click.option("--all", "everything", is_flag=True, help="Every task, on every backend."),
+    options.shape,
+    options.dtype,
     options.precision,
     options.require,
     options.device,
+    options.toolchain,
     options.seed,
     options.jobs(1),
     options.timeout,
     click.option("--resume", is_flag=True, help="Keep what the run has already finished."),
     click.option("--out", metavar="RUN", help="Directory of the run (a new one under runs/)."),
+    click.option("--baseline", metavar="RUN",
+                 help="An earlier run to compare with; ends with 1 when something is worse."),
     click.option("--junit", metavar="FILE", help="Write JUnit XML, for a CI."),
     click.option("--csv", "csv_file", metavar="FILE", help="Write one row per record."),
     options.json_output,
@@ -66,6 +75,8 @@ def command(
     targets: tuple[str, ...],
     names_of_backends: tuple[str, ...],
     everything: bool,
+    shapes: tuple[str, ...],
+    dtype: str | None,
     precision: str | None,
     required: tuple[str, ...],
     on_device: bool,
@@ -74,16 +85,22 @@ def command(
     timeout: float | None,
     resume: bool,
     out: str | None,
+    baseline: str | None,
     junit: str | None,
     csv_file: str | None,
     as_json: bool,
 ) -> int:
     """Evaluate tasks on targets; the records go to RUN/records.jsonl, one by one.
 
+    --resume keeps the records that the same mkgen, toolchains and settings would give again.
+    --baseline says what is broken, missing, spilling more or slower, which is worse; and what is
+    fixed, faster, new, takes more registers, or was compiled by another compiler.
+
     \b
     mkgen eval --all
     mkgen eval --task 'conv*' --backend hip --backend cuda -j 2
     mkgen eval --all --out runs/night --resume --junit results.xml
+    mkgen eval --all --toolchain hip=/opt/rocm/bin/hipcc --baseline runs/yesterday
     """
     if not (names or targets or names_of_backends or everything):
         raise UserError("say what to evaluate: --task, --backend, --target, or --all")
@@ -95,12 +112,18 @@ def command(
         say(f"backend {name} is left out, its plug-in is broken: {reason}")
     for file in (junit, csv_file):
         _check_writable(file)
+    before = read_run(_records_file(baseline)) if baseline else None
     chosen = _task_names(names)
+    winners = Winners()
     store = RunStore(_run_directory(out, resume))
     try:
-        tasks = [precision_of(resolve_task(n), precision) for n in chosen]
+        tasks = [
+            precision_of(task, precision)
+            for name in chosen
+            for task in resolve_tasks(name, shapes, dtype)
+        ]
         settings = settings_of(seed=seed, timeout=timeout, required=required, on_device=on_device)
-        run = _Run(store, settings, resume)
+        run = _Run(store, settings, resume, winners)
         with progress(not as_json) as advance:
             run.go([(t, b, g) for t in tasks for b, g in pairs], jobs, advance)
     finally:
@@ -112,10 +135,51 @@ def command(
         write_csv(Path(csv_file), run.records)
     passed = sum(r.status is Status.PASS for r in run.records)
     say(f"{passed} of {len(run.records)} passed; records in {store.path}")
-    if as_json:
-        emit([record_object(r) for r in run.records])
+    documents = [record_object(r) for r in run.records]
     code = exit_code(run.records, [EvidenceKind(kind) for kind in required])
+    if before is None:
+        if as_json:
+            emit(documents)
+        return code or (EXIT_MISSING if broken else 0)
+    # what was left out on purpose is not missing
+    asked = {t.name for t in tasks} if names else {r.task for r in before}
+    places = {g for _, g in pairs} if targets or names_of_backends else {r.target for r in before}
+    wanted = [r for r in before if r.task in asked and r.target in places]
+    changes = compare_runs(wanted, run.records)
+    _show_changes(changes, baseline or "")
+    if as_json:
+        emit({"records": documents, "changes": [change_object(c) for c in changes]})
+    if any(change.regression for change in changes) and code in (0, EXIT_MISSING):
+        return EXIT_FAILED
     return code or (EXIT_MISSING if broken else 0)
+
+
+def _records_file(run: str) -> Path:
+    path = Path(run)
+    file = path / "records.jsonl" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"--baseline {run}: there are no records; name a run or its records.jsonl")
+    return file
+
+
+def change_object(change: Change) -> dict[str, str | bool]:
+    """The JSON object that `--baseline` prints of a change."""
+    return {
+        "name": change.name,
+        "kind": change.kind.value,
+        "regression": change.regression,
+        "told": change.told,
+    }
+
+
+def _show_changes(changes: Sequence[Change], baseline: str) -> None:
+    if not changes:
+        say(f"nothing differs from {baseline}")
+        return
+    rows = [["worse" if c.regression else "", c.kind.value, c.name, c.told] for c in changes]
+    table(("", "what", "record", "difference"), rows, f"against {baseline}:")
+    worse = sum(c.regression for c in changes)
+    say(f"{worse} worse than in {baseline}, {len(changes) - worse} other differences")
 
 
 def _task_names(patterns: Sequence[str]) -> list[str]:
@@ -181,6 +245,7 @@ class _Run:
     store: RunStore
     settings: Settings
     resume: bool
+    winners: Winners
     records: list[Record] = field(default_factory=list)
 
     def go(self, pairs: Sequence[Pair], jobs: int, advance: Advance) -> None:
@@ -189,19 +254,23 @@ class _Run:
         done: queue.SimpleQueue[Record | BaseException] = queue.SimpleQueue()
         kept = self._finished() if self.resume else {}
         count = 0
-        for task, backend, target in pairs:
-            old = kept.get((task.hash, target, task.precision.value))
-            if old is not None:
-                self.records.append(old)
-            else:
-                waiting.put((task, backend, target))
-                count += 1
-        if kept:
-            say(f"{len(self.records)} are finished already, {count} to do")
         self._lowering = threading.Lock()
         self._storing = threading.Lock()
         self._stop = False
         with Workers(jobs) as workers:
+            advance("asking the toolchains", 0, 1)
+            self._bases = {
+                backend.name: basis_of(backend, workers, self.settings) for _, backend, _ in pairs
+            }
+            for task, backend, target in pairs:
+                old = kept.get((task.hash, target, task.precision.value))
+                if old is not None and old.basis == self._bases[backend.name]:
+                    self.records.append(old)
+                else:
+                    waiting.put((task, backend, target))
+                    count += 1
+            if kept:
+                say(f"{len(self.records)} are finished already, {count} to do")
             # Daemons: one that is inside PyTorch must not keep an interrupted command alive.
             threads = [
                 threading.Thread(target=self._work, args=(waiting, done, workers), daemon=True)
@@ -221,13 +290,13 @@ class _Run:
                 raise
 
     def _finished(self) -> dict[tuple[str, Target, str], Record]:
-        """Records that need not be made again: by this mkgen, with an end that will not change."""
+        """The last records, where the end will not change unless what they stand on does."""
         found: dict[tuple[str, Target, str], Record] = {}
         for r in self.store.records():
             key = (r.task_hash, r.target, r.precision.value)
             found.pop(key, None)
             lacking = any(not r.has(kind) for kind in self.settings.require)
-            if r.status not in OPEN_ENDS and r.mkgen_version == mkgen_version() and not lacking:
+            if r.status not in OPEN_ENDS and not lacking:
                 found[key] = r
         return found
 
@@ -243,7 +312,9 @@ class _Run:
             except queue.Empty:
                 return
             try:
-                record = self._record(task, backend, target, workers)
+                record = self._record(task, backend, target, workers).model_copy(
+                    update={"basis": self._bases[backend.name]}
+                )
                 with self._storing:
                     if self._stop:
                         return
@@ -264,7 +335,7 @@ class _Run:
         except Exception as error:  # one task's fault must not end the others
             told = f"{type(error).__name__} while lowering: {error}; please report this"
             return refusal_of(task, target, task.precision, Status.INTERNAL_ERROR, told)
-        return generate(generator, workers, self.settings).record
+        return generate(generator, workers, self.settings, winners=self.winners).record
 
     def _take(self, got: Record | BaseException, number: int, count: int) -> None:
         if isinstance(got, BaseException):

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from mkgen.cli import options
+from mkgen.cli.explaining import explain, rows_of
 from mkgen.cli.placing import check_place, place
 from mkgen.cli.present import Advance, emit, progress, record_object, say
 from mkgen.cli.request import precision_of, resolve_target, resolve_task, settings_of
 from mkgen.codegen.backend import Backend
-from mkgen.codegen.candidate import Generator
+from mkgen.codegen.candidate import Generator, TemplateCandidate
 from mkgen.errors import MissingError
 from mkgen.evaluate.limits import target_limits
 from mkgen.evaluate.outcome import exit_code
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.protocol import Settings
-from mkgen.evaluate.wording import describe
+from mkgen.evaluate.wording import describe, parameters_text
 from mkgen.record import EvidenceKind, Record, Status
 from mkgen.target import Target
 from mkgen.tune.generate import Generated, Warming, generate
+from mkgen.tune.space import KernelSpace, spaces
+from mkgen.tune.winners import Winners
 
 
 @click.command("gen")
@@ -38,10 +41,13 @@ from mkgen.tune.generate import Generated, Warming, generate
     options.precision,
     options.require,
     options.device,
+    options.toolchain,
     options.seed,
     options.jobs(2),
     options.timeout,
     click.option("--out", metavar="DIR", help="Where to write it (./TASK-BACKEND-ARCH)."),
+    click.option("--explain", "explained", is_flag=True,
+                 help="Show what the model says of the candidates, and why most of them lose."),
     click.option("--print", "show_source", is_flag=True,
                  help="Show the source as well (on stderr with --json)."),
     options.json_output,
@@ -59,6 +65,7 @@ def command(
     jobs: int,
     timeout: float | None,
     out: str | None,
+    explained: bool,
     show_source: bool,
     as_json: bool,
 ) -> int:
@@ -72,6 +79,7 @@ def command(
     stem = Path(name.partition("::")[0]).stem
     early = Path(out or f"{stem}-{resolved.backend}-{resolved.arch}")
     check_place(early)
+    winners = Winners()
     with Workers(jobs) as workers, progress(not as_json) as advance:
         made, directory = _make(
             workers, advance, plugin, resolved,
@@ -83,8 +91,10 @@ def command(
                 seed=seed, timeout=timeout, required=required, on_device=on_device
             ),
             out,
+            winners,
         )  # fmt: skip
-    _show(made, directory, plugin, resolved, show_source, as_json)
+    choice = _spaces(made) if explained else ()
+    _show(made, directory, plugin, resolved, show_source, as_json, choice)
     return exit_code([made.record], [EvidenceKind(kind) for kind in required])
 
 
@@ -96,6 +106,7 @@ def _make(
     generator_of: Callable[[], Generator],
     settings_made: Callable[[], Settings],
     out: str | None,
+    winners: Winners,
 ) -> tuple[Generated, Path]:
     """Generates, and writes the package of a pass."""
     advance("starting", 0, 1)
@@ -106,7 +117,9 @@ def _make(
         directory = Path(out or f"{task}-{target.backend}-{target.arch}")
         check_place(directory)
         writer = _writer()
-        made = generate(generator, workers, settings_made(), progress=advance)
+        made = generate(
+            generator, workers, settings_made(), progress=advance, winners=winners
+        )  # fmt: skip
         if made.record.status is not Status.PASS:
             return made, directory
         advance("writing", 1, 1)
@@ -135,6 +148,7 @@ def _show(
     target: Target,
     show_source: bool,
     as_json: bool,
+    choice: Sequence[KernelSpace],
 ) -> None:
     record = made.record
     passed = record.status is Status.PASS
@@ -146,6 +160,8 @@ def _show(
             "legal_choices": made.legal,
             "tried": [r.status.value for r in made.tried],
         }
+        if choice:
+            extra["explain"] = rows_of(choice)
         emit(record_object(record, directory if passed else None) | extra)
     elif show_source and made.program:
         sys.stdout.write("\n".join(source.text for source in made.program.sources))
@@ -154,16 +170,32 @@ def _show(
     title = target_limits(plugin, target).title
     say(describe(record, title, str(directory)).rstrip())
     say(_story(made, directory if passed else None, record))
+    if made.candidate is not None and choice:
+        explain(_generator(made.candidate), choice)
+
+
+def _spaces(made: Generated) -> tuple[KernelSpace, ...]:
+    """What the choice was made from; nothing where there was no choice."""
+    return tuple(spaces(_generator(made.candidate))) if made.candidate is not None else ()
+
+
+def _generator(candidate: TemplateCandidate) -> Generator:
+    c = candidate
+    return Generator(c.task, c.backend, c.target, c.precision)
 
 
 def _story(made: Generated, directory: Path | None, record: Record) -> str:
     lines = []
     if record.variant is not None:
         values = " ".join(f"{k}={v}" for k, v in record.parameters.items())
+        how = (
+            f"a model chose them from {made.legal} legal {'set' if made.legal == 1 else 'sets'}, "
+            "no speed is claimed"
+        )
+        if record.parameter_source is not None and record.parameter_source.kind != "model":
+            how = parameters_text(record.parameter_source)
         lines.append(
-            f"parameters {values or 'none'} ({', '.join(record.variant.templates)}); a model chose "
-            f"them from {made.legal} legal {'set' if made.legal == 1 else 'sets'}, no speed is "
-            "claimed"
+            f"parameters {values or 'none'} ({', '.join(record.variant.templates)}); {how}"
         )
         if record.estimate_reason:
             lines.append(f"model      {record.estimate_reason}")

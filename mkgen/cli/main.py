@@ -28,6 +28,7 @@ from mkgen.errors import (
 COMMANDS = {
     "gen": "Generate one kernel: choose parameters, compile, check, write the package.",
     "eval": "Evaluate many tasks on many targets into a run of records.",
+    "tune": "Measure parameters on a device; gen and eval use the fastest from then on.",
     "verify": "Evaluate a package again and say what differs.",
     "show": "Show a record, a package, a run, or what templates can make of a task.",
     "tasks": "List the tasks that ship with mkgen, or show one.",

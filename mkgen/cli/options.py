@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from mkgen.errors import UserError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,6 +46,40 @@ timeout = click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     help="Seconds one compilation or run may take (300 and 120).",
+)
+
+
+def _choose_compilers(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> None:
+    """Lets backends use the compilers named on the command line until the command ends."""
+    from mkgen.codegen.external import check_executable, compilers
+    from mkgen.codegen.registry import backend_named, backends
+
+    chosen: dict[str, Path] = {}
+    for text in values:
+        name, separator, path = text.partition("=")
+        if not separator or not path:
+            raise UserError(
+                f"--toolchain {text}: write BACKEND=PATH, as in hip=/opt/rocm/bin/hipcc"
+            )
+        if not backend_named(name).compilers:
+            taking = ", ".join(n for n, b in backends().items() if b.compilers)
+            raise UserError(f"--toolchain: {name} runs no compiler of its own choice; {taking} do")
+        if name in chosen:
+            raise UserError(f"--toolchain {name} is given twice")
+        chosen[name] = check_executable(Path(path))
+    context.with_resource(compilers(chosen))
+
+
+toolchain = click.option(
+    "--toolchain",
+    multiple=True,
+    metavar="BACKEND=PATH",
+    expose_value=False,
+    callback=_choose_compilers,
+    help="Compile with this binary: hip=hipcc|clang, cuda=nvcc, sycl=icpx, opencl=ocloc. "
+    "Repeatable.",
 )
 
 

@@ -104,6 +104,7 @@ def record_object(record: Record, directory: Path | None = None) -> dict[str, An
         "variant": record.variant.key if record.variant else None,
         "text_sha": record.text_sha,
         "artifacts": artifacts,
+        "parameter_source": data["parameter_source"],
         "model": {"seconds": record.estimate_seconds, "reason": record.estimate_reason},
         "files": list(record.files),
         "seconds": round(record.seconds, 3),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from pydantic import ValidationError
@@ -16,7 +17,7 @@ from mkgen.expression import Name, names, parse
 from mkgen.profile import find_profile
 from mkgen.program import Dtype
 from mkgen.target import Target
-from mkgen.task import Sizes, Task, find_task
+from mkgen.task import Sizes, Task, find_task, load_task
 
 if TYPE_CHECKING:
     from mkgen.evaluate.protocol import Settings
@@ -66,20 +67,49 @@ def resolve_task(name: str, shapes: Sequence[str] = (), dtype: str | None = None
 
     UserError for an unknown name, a broken file, a shape that contradicts the task.
     """
-    path, separator, wanted = name.partition("::")
-    if path.endswith(".py"):
-        # absolute, so that the user's file is recognised among the frames of a traceback
-        name = os.path.abspath(path) + separator + wanted
-    elif "/" in path or os.path.exists(path):
-        raise UserError(f"{path!r} is no task file: one is Python and ends in .py")
-    task = find_task(name)
+    found = resolve_tasks(name, shapes, dtype)
+    if len(found) != 1:
+        path = name.partition("::")[0]
+        listed = ", ".join(f"{path}::group{i}" for i in range(1, len(found) + 1))
+        raise UserError(f"{path} has {len(found)} sets of inputs; choose one of {listed}")
+    return found[0]
+
+
+def resolve_tasks(
+    name: str, shapes: Sequence[str] = (), dtype: str | None = None
+) -> tuple[Task, ...]:
+    """As `resolve_task`; every task of a file that gives several sets of inputs."""
+    path_text, _, wanted = name.partition("::")
+    if not path_text.endswith(".py"):
+        if "/" in path_text or os.path.exists(path_text):
+            raise UserError(f"{path_text!r} is no task file: one is Python and ends in .py")
+        return (_derived(find_task(name), shapes, dtype),)
+    from mkgen.foreign import gives_inputs, holds_task, load_foreign
+
+    # absolute, so that the user's file is recognised among the frames of a traceback
+    path = Path(os.path.abspath(path_text))
+    if holds_task(path):
+        return (_derived(load_task(path, wanted or None), shapes, dtype),)
+    if gives_inputs(path):
+        tasks = load_foreign(path, wanted or None)
+        return tuple(_derived(task, shapes, dtype) for task in tasks)
+    given = dict(_parse_shape(text) for text in shapes)
+    if len(given) < len(shapes):
+        raise UserError("--shape: an input is given twice")
+    return tuple(_derived(t, (), dtype) for t in load_foreign(path, wanted or None, given))
+
+
+def _derived(task: Task, shapes: Sequence[str], dtype: str | None) -> Task:
     if dtype is not None:
         task = with_dtype(task, dtype)
     return with_shapes(task, shapes) if shapes else task
 
 
 def with_dtype(task: Task, dtype: str) -> Task:
-    """`task` with its floating-point inputs in `dtype`. UserError when that cannot be."""
+    """`task` with its floating-point inputs and parameters in `dtype`. UserError when it cannot be.
+
+    Another task, with a hash of its own: it is judged by what PyTorch gives in that dtype.
+    """
     if dtype not in FLOATING:
         known = get_args(Dtype)
         reason = (
@@ -88,25 +118,22 @@ def with_dtype(task: Task, dtype: str) -> Task:
             else f"no dtype {dtype!r}.{nearest(dtype, FLOATING)}"
         )
         raise UserError(reason)
+    if not any(t.dtype in FLOATING for t in task.inputs.values()):
+        raise UserError(f"task {task.name} has no floating-point input to give the dtype {dtype}")
     inputs = {
         key: tensor.model_copy(update={"dtype": dtype}) if tensor.dtype in FLOATING else tensor
         for key, tensor in task.inputs.items()
     }
-    if inputs == task.inputs:
-        if any(t.dtype in FLOATING for t in task.inputs.values()):
-            return task
-        raise UserError(f"task {task.name} has no floating-point input to give the dtype {dtype}")
     from torch.nn import Module
 
     reference = task.reference
-    if isinstance(reference, Module) or (
-        isinstance(reference, type) and issubclass(reference, Module)
-    ):
-        raise UserError(
-            f"--dtype changes inputs only, and the reference of {task.name} is a module with "
-            f"parameters of its own; make them {dtype} in the task file"
-        )
-    return task.model_copy(update={"inputs": inputs})
+    is_class = isinstance(reference, type) and issubclass(reference, Module)
+    if not isinstance(reference, Module) and not is_class:
+        return task if inputs == task.inputs else task.model_copy(update={"inputs": inputs})
+    own = {t.dtype for t in task.inputs.values() if t.dtype in FLOATING}
+    if own == {dtype} and task.parameter_dtype in (None, dtype):
+        return task
+    return task.model_copy(update={"inputs": inputs, "parameter_dtype": dtype})
 
 
 def with_shapes(task: Task, shapes: Sequence[str]) -> Task:
@@ -134,30 +161,37 @@ def with_shapes(task: Task, shapes: Sequence[str]) -> Task:
     merged = {**task.bench, **sizes}
     _check_expressions(task, given, merged)
     changed = task.model_copy(update={"bench": merged})
-    _check_reference(changed)
+    if _runs_on_a_cpu(changed) and merged not in (*task.check, *task.heldout):
+        # where the sizes asked for are small, what runs is not only the same text
+        changed = changed.model_copy(update={"heldout": (*task.heldout, merged)})
     return changed
 
 
 def _parse_shapes(task: Task, shapes: Sequence[str]) -> dict[str, tuple[int, ...]]:
     given: dict[str, tuple[int, ...]] = {}
     for text in shapes:
-        key, separator, values = text.partition("=")
-        key = key.strip()
-        if not separator:
-            raise UserError(f"--shape {text!r}: write INPUT=SIZE,SIZE, as in x=32,64,56,56")
+        key, shape = _parse_shape(text)
         if key not in task.inputs:
             raise UserError(f"--shape {text}: task {task.name} has no input {key!r}."
                             f"{nearest(key, task.inputs)}")  # fmt: skip
         if key in given:
             raise UserError(f"--shape {key} is given twice")
-        try:
-            shape = tuple(int(v) for v in values.split(",") if v.strip())
-        except ValueError:
-            raise UserError(f"--shape {text}: {values!r} is not a list of integers") from None
-        if any(v < 1 for v in shape):
-            raise UserError(f"--shape {text}: every size must be at least 1")
         given[key] = shape
     return given
+
+
+def _parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Input and sizes of `x=32,64`. UserError."""
+    key, separator, values = text.partition("=")
+    if not separator:
+        raise UserError(f"--shape {text!r}: write INPUT=SIZE,SIZE, as in x=32,64,56,56")
+    try:
+        shape = tuple(int(v) for v in values.split(",") if v.strip())
+    except ValueError:
+        raise UserError(f"--shape {text}: {values!r} is not a list of integers") from None
+    if any(v < 1 for v in shape):
+        raise UserError(f"--shape {text}: every size must be at least 1")
+    return key.strip(), shape
 
 
 def _check_expressions(task: Task, given: dict[str, tuple[int, ...]], sizes: Sizes) -> None:
@@ -173,29 +207,28 @@ def _check_expressions(task: Task, given: dict[str, tuple[int, ...]], sizes: Siz
                                 f"{why if free else ''}; it cannot be {value}")  # fmt: skip
 
 
-def _check_reference(task: Task) -> None:
-    """Calls the reference on tensors without memory: a shape it refuses is the user's to mend."""
-    import torch
+def _runs_on_a_cpu(task: Task) -> bool:
+    """Whether the bench sizes are so small that a check runs them; UserError when they are refused.
+
+    Calls the reference on tensors without memory: a shape it refuses is the user's to mend.
+    """
     from torch._subclasses.fake_tensor import (
         DataDependentOutputException,
         DynamicOutputShapeException,
-        FakeTensorMode,
         UnsupportedOperatorException,
     )
+
+    from mkgen.foreign import traced
+    from mkgen.foreign.shrink import MAX_ELEMENTS, MAX_VOLUME
 
     undecided = (
         DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException,
     )  # fmt: skip
     listed = ", ".join(f"{k}={v}" for k, v in task.bench.items())
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-            inputs = [
-                torch.empty(t.resolve(task.bench), dtype=getattr(torch, t.dtype))
-                for t in task.inputs.values()
-            ]
-            result = task.module(task.bench)(*inputs)
+        found = traced(task, task.bench)
     except undecided:
-        return  # its shapes depend on values, which only a real run can tell
+        return False  # its shapes depend on values, which only a real run can tell
     except UserError:
         raise
     except Exception as error:  # a user's reference may raise anything
@@ -204,9 +237,14 @@ def _check_reference(task: Task) -> None:
             f"--shape: the reference of {task.name} refuses {listed}: "
             f"{type(error).__name__}: {first}"
         ) from error
-    outputs = result if isinstance(result, tuple | list) else (result,)
-    if any(isinstance(o, torch.Tensor) and o.numel() == 0 for o in outputs):
+    if any(0 in shape for shape in found.outputs):
         raise UserError(f"--shape: the output of {task.name} is empty for {listed}")
+    if task.check and traced(task, task.check[0]).operations != found.operations:
+        raise UserError(
+            f"--shape: the reference of {task.name} does other operations for {listed} than at its "
+            "check sizes, so that one text cannot serve both; write a task for these sizes"
+        )
+    return found.elements <= MAX_ELEMENTS and found.volume <= MAX_VOLUME
 
 
 def settings_of(

@@ -73,7 +73,7 @@ def _show_path(path: Path, as_json: bool) -> int:
         return 0
     from mkgen.codegen.registry import backends
     from mkgen.evaluate.limits import target_limits
-    from mkgen.evaluate.wording import describe
+    from mkgen.evaluate.wording import describe, parameters_text
 
     # a record may be of a backend that is not installed here
     plugin = backends().get(record.target.backend)
@@ -81,7 +81,8 @@ def _show_path(path: Path, as_json: bool) -> int:
     title = target_limits(plugin, record.target).title if plugin and known else ""
     say(describe(record, title, str(path)).rstrip())
     values = " ".join(f"{k}={v}" for k, v in record.parameters.items())
-    say(f"parameters {values or 'none'}")
+    source = record.parameter_source
+    say(f"parameters {values or 'none'}{f'; {parameters_text(source)}' if source else ''}")
     if record.estimate_reason:
         say(f"model      {record.estimate_reason}")
     rows = [

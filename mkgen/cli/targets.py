@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -9,29 +10,30 @@ import click
 from mkgen.cli import options
 from mkgen.cli.present import emit, say, table
 from mkgen.codegen.backend import Backend
+from mkgen.codegen.capability import DTYPES, KINDS, Support, support
 from mkgen.codegen.registry import backend_named, backends, broken_backends
 from mkgen.codegen.template import Template, templates
+from mkgen.errors import UserError, nearest
 from mkgen.profile import profiles
 from mkgen.program import PrecisionClass
-
-KINDS = ("pointwise", "rowwise", "contraction", "window")
 
 
 @click.command("targets")
 @click.argument("what", required=False, type=click.Choice(["show"]), metavar="[show]")
-@click.argument("backend", required=False)
+@click.argument("backend", required=False, metavar="[BACKEND[:ARCH]]")
 @options.json_output
 def command(what: str | None, backend: str | None, as_json: bool) -> int:
     """List every backend:arch with its device profile.
 
-    `mkgen targets show [BACKEND]` says what the templates of each take: kinds of kernel, dtypes,
-    precision classes; combinations that nothing takes are named. It ends with the PyTorch
-    operations that have a lowering.
+    `mkgen targets show [BACKEND[:ARCH]]` says what the templates of each take: kinds of kernel,
+    dtypes, precision classes; each combination that nothing takes is named with its reason, and
+    asking for it ends with exit code 2. It ends with the PyTorch operations that have a lowering.
     """
+    backend, _, arch = (backend or "").partition(":")
     found = {backend: backend_named(backend)} if backend else backends()
     broken = {} if backend else broken_backends()
     if what == "show":
-        documents = [_takes(b) for b in found.values()]
+        documents = [_takes(b, _arch(b, arch)) for b in found.values()]
         if as_json:
             emit({"backends": documents, "operations": _operations(), "broken": broken})
         else:
@@ -69,34 +71,56 @@ def _rows(backend: Backend) -> list[dict[str, str]]:
     return rows
 
 
-def _takes(backend: Backend) -> dict[str, Any]:
-    """What the templates of `backend`'s dialect take, and what none of them does."""
-    own = [t for t in templates() if t.spec.dialect == backend.dialect]
-    dtypes = sorted({d for t in own for d in t.spec.dtypes} & backend.dtypes)
-    unsupported = []
+def _arch(backend: Backend, arch: str) -> str:
+    """The arch asked for, else the usual one. UserError for one that `backend` has not."""
+    if arch and arch not in backend.archs:
+        raise UserError(
+            f"backend {backend.name} has no arch {arch!r}.{nearest(arch, backend.archs)}"
+        )
+    return arch or backend.default_arch
+
+
+def _takes(backend: Backend, arch: str) -> dict[str, Any]:
+    """What the templates of `backend` take on `arch`, and what none of them does, with reasons."""
+    own = [
+        t for t in templates()
+        if t.spec.dialect == backend.dialect and (not t.spec.targets or arch in t.spec.targets)
+    ]  # fmt: skip
+    cells = support(backend, arch)
+    lines = _reasons(cells)
     for kind in KINDS:
-        fitting = [t for t in own if t.spec.kind == kind]
-        if not fitting:
-            unsupported.append(f"{kind} kernels")
-            continue
-        taken = {d for t in fitting for d in t.spec.dtypes}
-        lacking = sorted(backend.dtypes - taken)
-        if lacking:
-            unsupported.append(f"{kind} over {', '.join(lacking)}")
-        everywhere = [t for t in fitting if not t.spec.targets]
-        lost = set(backend.archs) - {a for t in fitting for a in t.spec.targets}
-        if not everywhere and lost:
-            unsupported.append(f"{kind} on {', '.join(sorted(lost))}")
+        narrow = [c for c in cells if c.kind == kind and c.ok and 64 not in c.index_bits]
+        if narrow:
+            lines.append(f"no 64-bit indices in {kind} kernels: below 2**31 elements only")
     for precision in PrecisionClass:
         if not any(precision in t.spec.precision for t in own):
-            unsupported.append(f"--precision {precision.value}")
+            lines.append(f"--precision {precision.value}")
     return {
         "backend": backend.name,
+        "arch": arch,
         "dialect": backend.dialect,
-        "dtypes": dtypes,
+        "dtypes": sorted({c.dtype for c in cells if c.ok}),
+        "kinds": {kind: {c.dtype: c.word for c in cells if c.kind == kind} for kind in KINDS},
         "templates": [_template(t) for t in own],
-        "unsupported": unsupported,
+        "unsupported": lines,
     }
+
+
+def _reasons(cells: Sequence[Support]) -> list[str]:
+    """What is not there, or held otherwise than asked for: one line per reason."""
+    by_dtype: dict[tuple[str, bool, str], list[str]] = {}
+    for cell in cells:
+        if cell.reason:
+            by_dtype.setdefault((cell.dtype, cell.ok, cell.reason), []).append(cell.kind)
+    grouped: dict[tuple[tuple[str, ...], bool, str], list[str]] = {}
+    for (dtype, ok, reason), kinds in by_dtype.items():
+        grouped.setdefault((tuple(kinds), ok, reason), []).append(dtype)
+    lines = []
+    for (kinds_of, ok, reason), dtypes in grouped.items():
+        where = "" if len(kinds_of) == len(KINDS) else f" in {', '.join(kinds_of)} kernels"
+        what = "any dtype" if len(dtypes) == len(DTYPES) else ", ".join(dtypes)
+        lines.append(f"{what}{where}: {reason}" if ok else f"no {what}{where}: {reason}")
+    return lines
 
 
 def _template(template: Template) -> dict[str, Any]:
@@ -131,5 +155,14 @@ def _show(document: dict[str, Any]) -> None:
         for t in document["templates"]
     ]  # fmt: skip
     heads = ("template", "kind", "dtypes", "precision", "anchor", "archs", "parameters (values)")
-    table(heads, rows, title=f"{document['backend']} (dialect {document['dialect']})")
-    say("not supported: " + ("; ".join(document["unsupported"]) or "nothing known") + "\n")
+    target = f"{document['backend']}:{document['arch']}"
+    table(heads, rows, title=f"{target} (dialect {document['dialect']})")
+    kinds = document["kinds"]
+    table(
+        ("kernels", *DTYPES),
+        [[kind, *(kinds[kind][dtype] for dtype in DTYPES)] for kind in KINDS],
+    )
+    say("not supported, or otherwise than asked for (*):")
+    for line in document["unsupported"] or ["nothing known"]:
+        say(f"  {line}")
+    say("")

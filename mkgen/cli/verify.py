@@ -26,6 +26,7 @@ from mkgen.record import EvidenceKind, Record, Status
 @options.together(
     options.require,
     options.device,
+    options.toolchain,
     options.seed,
     options.timeout,
     options.json_output,

@@ -64,8 +64,15 @@ class Probe:
     """On a device."""
 
 
+#: Bytes written between timed runs, as a multiple of the last-level cache.
+FLUSH_FACTOR = 3
+
+
 class Loaded(ABC):
     """A program ready to run in this process."""
+
+    cache_bytes = 0
+    """The last-level cache by the profile of the program's device; 0 where none says."""
 
     @abstractmethod
     def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
@@ -79,6 +86,13 @@ class Loaded(ABC):
     def time(self, inputs: Arrays, samples: int) -> list[float]:
         """Seconds of `samples` runs on the device, by device events; cache flushed between."""
         raise NotImplementedError("this executor does not measure")
+
+    def flush_bytes(self, reported: int = 0) -> int:
+        """Bytes to write before a timed run; `reported`: the cache's size by the driver.
+
+        The larger figure counts: drivers report the L2, and some devices have a cache behind it.
+        """
+        return max(FLUSH_FACTOR * max(self.cache_bytes, reported), 1 << 20)
 
     def close(self) -> None:  # noqa: B027  (most have nothing to free)
         """Frees what `load` took."""
@@ -120,6 +134,19 @@ class Executor(ABC):
 
 
 @dataclass(frozen=True)
+class Limitation:
+    """A dtype that a backend, or some of its archs, does not have or holds in another one."""
+
+    dtypes: tuple[str, ...]
+    reason: str
+    """Why, as the end of a sentence: `JAX rounds float64 to float32`."""
+    refused: bool = True
+    """Whether a task with it is refused; else `reason` says what it is held in."""
+    archs: tuple[str, ...] = ()
+    """Only these; empty means every arch."""
+
+
+@dataclass(frozen=True)
 class Limits:
     """What a target allows, from its profile; compilers accept more than devices do."""
 
@@ -147,8 +174,17 @@ class Backend(ABC):
     default_arch: ClassVar[str]
     grid_limit: ClassVar[tuple[int, int, int]]
     dtypes: ClassVar[frozenset[str]]
+    """What its programs may hold; a task with another is refused."""
+    limitations: ClassVar[tuple[Limitation, ...]] = ()
+    """Why a dtype is not among `dtypes`, or what becomes of one that is."""
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {}
     """Compiler options by precision class; never one that loosens arithmetic in `strict`."""
+    compilers: ClassVar[tuple[str, ...]] = ()
+    """Kinds of binary that `--toolchain` may name: `("hipcc", "clang")`; none: it has no choice.
+
+    `mkgen.codegen.external.chosen_compiler(name)` says which; `compile` uses it and no other, and
+    `compiler_identity` holds its bytes.
+    """
 
     @abstractmethod
     def printer(self, arch: str) -> DialectPrinter:

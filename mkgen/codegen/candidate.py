@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from mkgen.codegen.backend import Backend
+from mkgen.codegen.capability import no_template, require
 from mkgen.codegen.render import Request, parameter_prefix, refusal, render
 from mkgen.codegen.template import Parameters, Template, templates_for
 from mkgen.codegen.view import View, make_view
@@ -93,7 +94,8 @@ class Generator:
     @cached_property
     def kernels(self) -> tuple[Kernel, ...]:
         """The task's kernels as this dialect fuses them."""
-        return fuse(self.graph, self.backend.printer(self.target.arch).tiles_last_axis)
+        printer = self.backend.printer(self.target.arch)
+        return fuse(self.graph, printer.tiles_last_axis, printer.stacks)
 
     @cached_property
     def profile(self) -> HardwareProfile:
@@ -147,13 +149,15 @@ class Generator:
         facts["vmem_bytes"] = limit(profile, "scoped_vmem_bytes", 16 << 20)
         reads = [a.name for a in view.arguments if not a.output]
         writes = [a.name for a in view.arguments if a.output]
-        facts["input_bytes"] = sum(self._bytes(name, sizes) for name in reads)
-        facts["output_bytes"] = sum(self._bytes(name, sizes) for name in writes)
+        loop = self.graph.loop(kernel.loop) if kernel.loop else None
+        facts["rounds"] = evaluate(loop.axis.extent, sizes) if loop else 1
+        facts["input_bytes"] = sum(self._bytes(name, sizes, view.graph) for name in reads)
+        facts["output_bytes"] = sum(self._bytes(name, sizes, view.graph) for name in writes)
         return facts
 
-    def _bytes(self, tensor: str, sizes: Sizes) -> int:
-        info = self.graph.tensors[tensor]
-        return math.prod(self.graph.shape(tensor, sizes)) * _ITEM_BYTES[info.dtype]
+    def _bytes(self, tensor: str, sizes: Sizes, graph: Graph) -> int:
+        info = graph.tensors[tensor]
+        return math.prod(graph.shape(tensor, sizes)) * _ITEM_BYTES[info.dtype]
 
     def templates(self, kernel: Kernel) -> tuple[Template, ...]:
         """Templates that can render `kernel`, the most special ones only.
@@ -163,6 +167,7 @@ class Generator:
         """
         dtypes = {self.graph.tensors[t].dtype for t in (*kernel.reads(), *kernel.writes())}
         arch = self.target.arch
+        require(self.backend, arch, kernel, dtypes)
         found = templates_for(kernel, self.backend.dialect, arch, dtypes)
         found = tuple(t for t in found if self.index_bits() in t.spec.index_bits)
         refusals = []
@@ -176,12 +181,8 @@ class Generator:
             if kept:
                 return kept
             refusals += [f"{name}: {reason}" for name, reason in reasons.items()]
-        why = f". {'; '.join(refusals)}" if refusals else ""
-        raise UnsupportedError(
-            f"{self.target} has no template for the {kernel.kind} kernel {kernel.name!r} over "
-            f"{', '.join(sorted(dtypes))} with {self.index_bits()}-bit indices "
-            f"(mkgen targets show lists what there is){why}"
-        )
+        error = no_template(self.backend, arch, kernel, dtypes, self.index_bits())
+        raise UnsupportedError(". ".join([str(error), *refusals]))
 
     def _refusal(self, kernel: Kernel, template: Template) -> str:
         """Why `template` cannot render `kernel` or has no legal parameters; empty when it can."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from mkgen.codegen.printer import Printer
 from mkgen.codegen.template import Parameters, Template, compiled
 from mkgen.codegen.view import View, make_view
 from mkgen.errors import UnsupportedError
-from mkgen.expression import Expression, evaluate, parse, substitute
+from mkgen.expression import Expression, evaluate, parse, product, substitute, to_python
 from mkgen.ir.kernel import GIVEN as GIVEN_ROLES
 from mkgen.ir.kernel import Kernel
 from mkgen.ir.nest import Graph, describe_shape
@@ -26,6 +27,7 @@ from mkgen.program import (
     Launch,
     PrecisionClass,
     Program,
+    Repeat,
     Source,
     Step,
     Variant,
@@ -52,8 +54,32 @@ class LaunchPlan:
     stages: Expression
     rank: int = 1
     """Axes of the grid the kernel knows about."""
+    loop: str = ""
+    """The loop it is launched in, once a round."""
     call: str = ""
     """Functional dialects: the lines of the host function that make the call."""
+
+
+@dataclass(frozen=True)
+class LoopPlan:
+    """A loop around launches with its expressions still over names."""
+
+    variable: str
+    """Counts the rounds: the loop's axis, `t`."""
+    count: Expression
+    swaps: tuple[tuple[str, str], ...]
+    """(read, written): pairs of buffers that change places after a round."""
+    slices: dict[str, Expression]
+    """Buffers of which a round sees one slice -> elements of a slice."""
+    stacks: tuple[tuple[str, str], ...]
+    """(array, part): what the loop itself puts together, where no kernel does."""
+    reverse: bool
+
+    @property
+    def span(self) -> tuple[str, ...]:
+        """Buffers that enter a round as slices, those the loop puts together left out."""
+        made = {array for array, _ in self.stacks}
+        return tuple(name for name in self.slices if name not in made)
 
 
 @dataclass(frozen=True)
@@ -73,6 +99,12 @@ class Plan:
     parameters: dict[str, int]
     """Constants of the variant."""
     glue: tuple[Glue, ...] = ()
+    loops: dict[str, LoopPlan] = field(default_factory=dict)
+
+    def parts(self) -> list[tuple[LoopPlan | None, tuple[LaunchPlan, ...]]]:
+        """The launches in order, those of a loop together with it."""
+        grouped = itertools.groupby(self.launches, key=lambda launch: launch.loop)
+        return [(self.loops.get(name), tuple(group)) for name, group in grouped]
 
     @property
     def writable(self) -> frozenset[str]:
@@ -94,6 +126,8 @@ class DialectPrinter(Printer):
     """Between kernels of one file."""
     tiles_last_axis = False
     """Whether a block spans the fastest axis, so that fusion leaves it alone."""
+    stacks = False
+    """Whether a loop of the language keeps what its rounds make (jax.lax.scan)."""
     shuffles = False
     """Whether lanes can exchange values, or the language reduces over a work-group itself."""
     splits = False
@@ -137,9 +171,13 @@ class DialectPrinter(Printer):
         """A kernel's text and launch once both are known; `known` are sizes and parameters."""
         return text, plan
 
-    def steps(self, launches: tuple[Launch, ...], launcher: str) -> tuple[Step, ...]:
-        """The program's steps: the launches, and what the launcher does between them."""
-        return launches
+    def steps(self, steps: tuple[Step, ...], plan: Plan, launcher: str) -> tuple[Step, ...]:
+        """The program's steps: launches and loops, and what the launcher does between them."""
+        return steps
+
+    def configuration_offsets(self, loop: LoopPlan | None, launch: LaunchPlan) -> tuple[str, ...]:
+        """Arguments behind which the kernel takes the element at which they begin."""
+        return ()
 
     def helpers(self, body: str) -> str:
         """Small functions that printed expressions call."""
@@ -188,6 +226,9 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
         facts = _facts(view, request.parameters, prefix, values)
         for condition in template.spec.requirements:
             requirements.append((condition, bool(evaluate(parse(condition), facts))))
+    for loop in _loops(request, printer).values():
+        rounds = evaluate(loop.count, values)
+        requirements += [(f"{to_python(loop.count)} > {n}", rounds > n) for n in (1, 2)]
     kernels_text = printer.separator.join(parts)
     constants = {k: int(v) for k, v in shown.items() if _names(k, kernels_text, launches)}
     dtype = next(
@@ -195,7 +236,7 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
         graph.tensors[graph.outputs[0]].dtype,
     )
     name = printer.launcher_name(request.task.name, dtype)
-    plan = _plan(request, name, launches, values, constants)
+    plan = _plan(request, printer, name, launches, values, constants)
     launcher = printer.launcher(plan)
     body = printer.parameters(constants) + printer.helpers(kernels_text) + kernels_text + launcher
     everything = body + "".join(s.body for s in printer.companions(plan, "", ""))
@@ -206,7 +247,7 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
         name=f"{request.task.name}{printer.extension}", language=printer.language, head=head,
         preamble=printer.preamble(body), sizes=size_text, body=body,
     )  # fmt: skip
-    made = tuple(_step(p, source.name, printer, {**values, **constants}) for p in plan.launches)
+    made = _steps(plan, source.name, printer, {**values, **constants})
     return Program(
         task=request.task.name,
         task_hash=request.task.hash,
@@ -215,7 +256,7 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
         precision=request.precision,
         sources=(source, *printer.companions(plan, head, size_text)),
         buffers=(*plan.inputs, *plan.outputs, *plan.temporaries),
-        steps=printer.steps(made, launcher),
+        steps=printer.steps(made, plan, launcher),
         variant=Variant(
             templates=tuple(t.name for t in request.templates),
             parameters=request.parameters,
@@ -279,6 +320,7 @@ def _body(
         "kernel": view.kernel,
         "entry": entry_name(request, view.kernel),
         "choice": own,
+        "prefix": prefix,
         "bits": request.index_bits,
         "arch": request.target.arch,
         **{k: f"{prefix}{k}" for k, v in own.items()},
@@ -347,22 +389,42 @@ def _launch_plan(view: View, template: Template, prefix: str) -> LaunchPlan:
         warps=read(spec.warps),
         stages=read(spec.stages),
         rank=len(spec.grid),
+        loop=stem.loop,
     )
+
+
+def _loops(request: Request, printer: DialectPrinter) -> dict[str, LoopPlan]:
+    """The loops of the request's kernels, by name."""
+    graph = request.graph
+    made: dict[str, LoopPlan] = {}
+    for name in dict.fromkeys(k.loop for k in request.kernels if k.loop):
+        loop = graph.loop(name)
+        inner = graph.inside(name)
+        made[name] = LoopPlan(
+            variable=loop.axis.name,
+            count=loop.axis.extent,
+            swaps=loop.carried,
+            slices={t: product(list(inner.tensors[t].shape)) for t in loop.sliced()},
+            stacks=loop.collected if printer.stacks else (),
+            reverse=loop.reverse,
+        )
+    return made
 
 
 def _plan(
     request: Request,
+    printer: DialectPrinter,
     launcher: str,
     launches: list[LaunchPlan],
     values: Mapping[str, int],
     constants: dict[str, int],
 ) -> Plan:
-    from dataclasses import replace
-
     for position, kernel in enumerate(request.kernels):
         launches[position] = replace(launches[position], entry=entry_name(request, kernel))
     graph = request.graph
+    loops = _loops(request, printer)
     used = {a for p in launches for a in p.arguments}
+    used |= {array for loop in loops.values() for array, _ in loop.stacks}
     roles = {
         "input": BufferRole.INPUT, "parameter": BufferRole.PARAMETER,
         "output": BufferRole.OUTPUT, "temporary": BufferRole.TEMPORARY,
@@ -384,11 +446,39 @@ def _plan(
         shapes={n: t.shape for n, t in graph.tensors.items()},
         launches=tuple(launches),
         parameters=constants,
+        loops=loops,
     )
 
 
+def _steps(
+    plan: Plan, source: str, printer: DialectPrinter, values: Mapping[str, int]
+) -> tuple[Step, ...]:
+    """Launches in order, those of a loop inside a Repeat."""
+    made: list[Step] = []
+    for loop, launches in plan.parts():
+        inner = tuple(_step(loop, p, source, printer, values) for p in launches)
+        if loop is None:
+            made += inner
+            continue
+        count = evaluate(loop.count, values)
+        slices = {name: evaluate(size, values) for name, size in loop.slices.items()}
+        made.append(Repeat(
+            count=count,
+            steps=inner,
+            swaps=loop.swaps,
+            advance={n: -size if loop.reverse else size for n, size in slices.items()},
+            start={n: (count - 1) * size for n, size in slices.items()} if loop.reverse else {},
+            stacks=loop.stacks,
+        ))  # fmt: skip
+    return tuple(made)
+
+
 def _step(
-    plan: LaunchPlan, source: str, printer: DialectPrinter, values: Mapping[str, int]
+    loop: LoopPlan | None,
+    plan: LaunchPlan,
+    source: str,
+    printer: DialectPrinter,
+    values: Mapping[str, int],
 ) -> Launch:
     return Launch(
         source=source,
@@ -397,6 +487,7 @@ def _step(
         reads=tuple(a for a in plan.arguments if a not in plan.writes),
         writes=plan.writes,
         configuration=printer.configuration(plan, values),
+        offsets=printer.configuration_offsets(loop, plan),
     )
 
 

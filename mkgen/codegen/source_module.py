@@ -14,7 +14,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from mkgen.errors import CompileError
-from mkgen.program import GIVEN, Buffer, BufferRole, Program
+from mkgen.program import GIVEN, Buffer, BufferRole, Program, Repeat
 
 _count = itertools.count()
 
@@ -85,9 +85,11 @@ def argument_buffers(program: Program) -> tuple[Buffer, ...]:
     return program.with_role(*GIVEN)
 
 
-def written_names(program: Program) -> frozenset[str]:
-    """Names of every buffer some launch writes."""
-    return frozenset(name for launch in program.launches for name in launch.writes)
+def written_names(program: Program) -> set[str]:
+    """Names of every buffer some launch writes, or a loop puts together."""
+    loops = [step for step in program.steps if isinstance(step, Repeat)]
+    stacked = {array for loop in loops for array, _ in loop.stacks}
+    return stacked.union(*(launch.writes for launch in program.launches))
 
 
 def mutated_states(program: Program) -> tuple[Buffer, ...]:

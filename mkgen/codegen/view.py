@@ -31,6 +31,8 @@ class Argument:
     name: str
     dtype: str
     output: bool
+    sliced: bool = False
+    """Whether each round of a loop gives another slice of it."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,10 @@ class View:
     def __init__(self, kernel: Kernel, graph: Graph, printer: Printer) -> None:
         self.kernel, self.graph, self.printer = kernel, graph, printer
         writes = set(kernel.writes())
+        sliced = graph.loop(kernel.loop).sliced() if kernel.loop else ()
         self.arguments = tuple(
-            Argument(n, graph.tensors[n].dtype, n in writes) for n in arguments(kernel, graph)
+            Argument(n, graph.tensors[n].dtype, n in writes, n in sliced)
+            for n in arguments(kernel, graph)
         )
         self.flat_rows = self._flat(kernel.rows, "row" if kernel.kind != "pointwise" else "i")
         self.flat_cols = self._flat(kernel.cols, "col")
@@ -85,13 +89,17 @@ class View:
             "rows": kernel.rows, "cols": kernel.cols, "depth": kernel.depth,
             "batch": kernel.batch, "lines": kernel.rows[:-1], "width": kernel.rows[-1:],
         }  # fmt: skip
-        return {name: extent(axes) for name, axes in groups.items()}
+        # 1 where the kernel has one row whatever the sizes: no check can show more
+        single = {"single": Int(int(not kernel.rows))}
+        return {name: extent(axes) for name, axes in groups.items()} | single
 
     def scope(self, masks: Mapping[str, str] | None = None) -> Scope:
         """An empty scope that knows the names already in use."""
         flats = {self.flat_rows, self.flat_cols, self.flat_depth, self.flat_batch}
         axes = (*self.kernel.rows, *self.kernel.cols, *self.kernel.depth, *self.kernel.batch)
         taken = {a.name for a in self.arguments} | flats | {a.name for a in axes}
+        for call in self.printer.calls.values():  # OpenCL's sqrt is no name for a variable
+            taken |= set(re.findall(r"[A-Za-z_]\w*", call))
         return Scope(masks=dict(masks or {}), taken=taken)
 
     def groups(self) -> list[tuple[tuple[Axis, ...], str]]:
@@ -106,10 +114,12 @@ class View:
         return [(axes, flat) for axes, flat in pairs if axes]
 
     def all_masks(self, mask: str) -> dict[str, str]:
-        """One mask for every axis."""
+        """One mask for every axis that is a block; a window's own axes are plain loops."""
         kernel = self.kernel
-        axes = (*kernel.batch, *kernel.rows, *kernel.cols, *kernel.depth)
-        flats = (self.flat_rows, self.flat_cols, self.flat_depth, self.flat_batch)
+        axes = (*kernel.batch, *kernel.rows, *kernel.cols)
+        flats = (self.flat_rows, self.flat_cols, self.flat_batch)
+        if kernel.kind != "window":
+            axes, flats = (*axes, *kernel.depth), (*flats, self.flat_depth)  # type: ignore[assignment]
         return dict.fromkeys((*(a.name for a in axes), *flats), mask)
 
     def side_masks(self, rows: str, cols: str) -> dict[str, str]:
@@ -211,7 +221,11 @@ class View:
         value = self.operand_value(side)
         if narrow and isinstance(value, Load):
             value = replace(value, dtype=narrow, stored="")
-        return self.block(value, self.scope(masks))
+        scope = self.scope(masks)
+        if side == "cols":  # a tensor times itself: the values of the rows are still wanted
+            other = walk_value(self.operand_value("rows"))
+            scope.taken |= {value_name(v) for v in other if isinstance(v, Load)}
+        return self.block(value, scope)
 
     def narrow(self) -> str:
         """The 16-bit dtype that both operands of a contraction have in memory; empty if none.
@@ -255,6 +269,19 @@ class View:
         fastest = value_names_of(load.index[-1])
         return bool(fastest & depth) and not fastest & cols
 
+    def row_axes(self) -> str:
+        """Lines that take the row apart into its axes."""
+        scope = self.scope()
+        values = [self._flattened(v) for v in self.kernel.values()]
+        stores = [self._flattened_store(s) for s in (*self.kernel.row_stores, *self.kernel.stores)]
+        if len(self.kernel.rows) > 1:
+            used = used_axes(values, stores, self.kernel.rows)
+            for name, index in decompose(self.kernel.rows, Name(self.flat_rows)).items():
+                if name in used:
+                    line = self.printer.declare_index(name, self.printer.index(index))
+                    scope.lines.append(line)
+        return "\n".join(scope.lines)
+
     def window_stage(self, masks: Mapping[str, str] | None = None) -> Stage:
         """The reduction of a window kernel: `lines` declare the parallel axes."""
         reduction = self.kernel.reductions[0]
@@ -269,6 +296,12 @@ class View:
         inner = "\n".join(scope.lines)
         name = "best" if reduction.combine in ("max", "min") else "total"
         return Stage(name, reduction.dtype, reduction.combine, inner, code, outer)
+
+    def long_sum(self) -> bool:
+        """Whether a window kernel sums more than the few terms of a sliding window."""
+        reduction = self.kernel.reductions[0]
+        short = self.kernel.tag in ("pool", "resize", "depthwise")
+        return reduction.combine == "sum" and "float" in reduction.dtype and not short
 
     def window_epilogue(self, accumulator: str, masks: Mapping[str, str] | None = None) -> str:
         """The stores of a window kernel whose parallel axes are already declared."""
@@ -332,19 +365,6 @@ class RowwiseView(View):
         return any(
             not printer.group_call(c, d, "", group) for c, d in self.combines() if d == dtype
         )
-
-    def row_axes(self) -> str:
-        """Lines that take the row apart into its axes."""
-        scope = self.scope()
-        values = [self._flattened(v) for v in self.kernel.values()]
-        stores = [self._flattened_store(s) for s in (*self.kernel.row_stores, *self.kernel.stores)]
-        if len(self.kernel.rows) > 1:
-            used = used_axes(values, stores, self.kernel.rows)
-            for name, index in decompose(self.kernel.rows, Name(self.flat_rows)).items():
-                if name in used:
-                    line = self.printer.declare_index(name, self.printer.index(index))
-                    scope.lines.append(line)
-        return "\n".join(scope.lines)
 
     def _kept_values(self) -> list[Value]:
         """Values over columns that more than one pass needs, inner ones first."""
@@ -473,6 +493,35 @@ class RowwiseView(View):
         return "\n".join(scope.lines)
 
 
+class ScanView(View):
+    """A scan kernel: a value per column, combined with all before it, then stores."""
+
+    def stage(self, masks: Mapping[str, str] | None = None) -> Stage:
+        """The value of one column, `name` what the combination is called."""
+        reduction = self.kernel.reductions[0]
+        self.base = self.scope(masks)
+        scope = self.base.inner()
+        value = self._flattened(reduction.value)
+        self.printer.bind_shared([value], scope)
+        code = self.printer.expression(value, scope).code
+        written = {a.name for a in self.arguments}
+        wish = RESULT_NAMES[reduction.combine] if reduction.result in written else reduction.result
+        name = self.base.fresh(wish)
+        lines = "\n".join(scope.lines)
+        return Stage(name, reduction.dtype, reduction.combine, lines, code, "")
+
+    def final(self, result: str) -> str:
+        """The stores of one column, the running combination being in `result`."""
+        scope = self.base.inner()
+        stores = [
+            replace(s, value=self._bind_result(s.value, scope, result)) for s in self.kernel.stores
+        ]
+        return self.stores(stores, scope, [a.name for a in self.kernel.rows])
+
+
 def make_view(kernel: Kernel, graph: Graph, printer: Printer) -> View:
-    """The view that suits the kernel's form."""
-    return (RowwiseView if kernel.kind == "rowwise" else View)(kernel, graph, printer)
+    """The view that suits the kernel's form; inside a loop it sees slices."""
+    return _VIEWS.get(kernel.kind, View)(kernel, graph.inside(kernel.loop), printer)
+
+
+_VIEWS: dict[str, type[View]] = {"rowwise": RowwiseView, "scan": ScanView}

@@ -6,8 +6,10 @@ import hashlib
 import inspect
 import json
 import os
+import re
 import shutil
 import tempfile
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +19,29 @@ from mkgen.codegen.backend import Backend
 from mkgen.document import canonical_json, content_hash
 from mkgen.files import atomic_write, sync_directory
 from mkgen.program import Artifact, Program
+from mkgen.record import Status
+
+#: What a compiler says of the program. A crash or a deadline may be the machine's doing.
+_VERDICTS = (Status.COMPILE_FAILED, Status.WRONG_ARCH)
+_MACHINE = re.compile(
+    r"no space left|out of memory|cannot allocate|bad_alloc|resource temporarily|permission denied"
+    r"|too many open files|killed|terminated|read-only file system|input/output error",
+    re.IGNORECASE,
+)
+_LOG_CHARACTERS = 20_000
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """How a compilation failed, and will fail again: the key holds all that decides it."""
+
+    status: Status
+    message: str
+    log: str = ""
+
+    def lasts(self) -> bool:
+        """Whether it is the compiler's verdict, not the state of a machine."""
+        return self.status in _VERDICTS and not _MACHINE.search(self.message + self.log)
 
 
 def default_cache_directory() -> Path:
@@ -47,8 +72,13 @@ def compile_key(program: Program, backend: Backend, identity: str) -> str:
         backend.name,
         identity,
         canonical_json(backend.flags.get(program.precision, ())),
-        *(_package_hash(package) for package in _packages(type(backend))),
+        *plugin_hashes(type(backend)),
     )
+
+
+def plugin_hashes(backend: type[Backend]) -> list[str]:
+    """Hashes of the packages that a plug-in is made of."""
+    return [_package_hash(package) for package in _packages(backend)]
 
 
 def _packages(backend: type[Backend]) -> list[Path]:
@@ -69,7 +99,7 @@ def _package_hash(path: Path) -> str:
 
 
 class CompileCache:
-    """A directory of artifacts; safe for several processes, checked on every read."""
+    """A directory of artifacts and refusals; safe for several processes, checked on every read."""
 
     def __init__(self, directory: Path | None = None) -> None:
         self._root = (directory or default_cache_directory()) / "compile"
@@ -125,5 +155,33 @@ class CompileCache:
             shutil.rmtree(making, ignore_errors=True)
         return self.get(key) or artifact
 
+    def refusal(self, key: str) -> Refusal | None:
+        """The refusal stored under `key`; one that is not whole is removed."""
+        path = self._refusal(key)
+        try:
+            stored = json.loads(path.read_text())
+            found = Refusal(Status(stored["status"]), str(stored["message"]), str(stored["log"]))
+            if found.lasts():
+                return found
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            pass  # half a file, or another mkgen's: removed below
+        path.unlink(missing_ok=True)
+        return None
+
+    def put_refusal(self, key: str, refusal: Refusal) -> None:
+        """Stores `refusal` where it lasts; a passing fault of the machine is not kept."""
+        if refusal.lasts():
+            content = {
+                "status": refusal.status.value,
+                "message": refusal.message,
+                "log": refusal.log[-_LOG_CHARACTERS:],
+            }
+            atomic_write(self._refusal(key), canonical_json(content))
+
     def _entry(self, key: str) -> Path:
         return self._root / key[:2] / key[2:]
+
+    def _refusal(self, key: str) -> Path:
+        return self._root / key[:2] / f"{key[2:]}.refused.json"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -225,14 +225,9 @@ class Execution:
             seconds = runner.time(self.settings.samples, self.settings.run_timeout)
         except WorkerFailure as failure:
             raise Stop(failure.status, f"timing: {failure.message}") from failure
-        wall = time.monotonic() - started
-        # The two clocks must agree as far as they can: events cannot add up to more than the wall.
-        if not seconds or min(seconds) <= 0 or sum(seconds) > wall:
-            raise Stop(
-                Status.CRASHED,
-                f"timing: {len(seconds)} runs add up to {sum(seconds):.3g} s, the clock here says "
-                f"{wall:.3g} s; the device's times are not credible",
-            )
+        incredible = clock_conflict(seconds, time.monotonic() - started)
+        if incredible:
+            raise Stop(Status.CRASHED, f"timing: {incredible}")
         quartiles = np.quantile(seconds, [0.25, 0.5, 0.75])
         self.timing = (
             f"median {quartiles[1]:.4g} s (quartiles {quartiles[0]:.4g} to {quartiles[2]:.4g}) "
@@ -306,6 +301,19 @@ class Execution:
             return [made]
         update = {"kind": EvidenceKind.TIMED, "workloads": ("bench",), "detail": self.timing}
         return [made, made.model_copy(update=update)]
+
+
+def clock_conflict(seconds: Sequence[float], wall: float) -> str:
+    """How a device's times contradict the clock here; empty when they do not.
+
+    The two must agree as far as they can: events cannot add up to more than the wall.
+    """
+    if seconds and min(seconds) > 0 and sum(seconds) <= wall:
+        return ""
+    return (
+        f"{len(seconds)} runs add up to {sum(seconds):.3g} s, the clock here says {wall:.3g} s; "
+        "the device's times are not credible"
+    )
 
 
 def _inputs(program: Program, case: Case) -> Inputs:

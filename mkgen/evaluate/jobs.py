@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from mkgen.codegen.backend import Backend
 from mkgen.errors import ExecutionError
 from mkgen.evaluate.arrays import load_arrays, save_arrays
-from mkgen.evaluate.cache import CompileCache, compile_key, file_sha
+from mkgen.evaluate.cache import CompileCache, Refusal, compile_key, file_sha
+from mkgen.evaluate.limits import last_level_cache
 from mkgen.evaluate.pool import Lease, Workers
 from mkgen.evaluate.process import WorkerFailure
 from mkgen.program import Artifact, Program
@@ -40,7 +41,7 @@ def compile_program(
     *,
     trusted: bool = True,
 ) -> Artifact:
-    """`program` compiled in a worker, or the same from the cache. WorkerFailure.
+    """`program` compiled in a worker, or the same from the cache, refusals too. WorkerFailure.
 
     To compile Triton or Pallas is to import the text: a text that is not `trusted` leaves no
     worker behind.
@@ -53,6 +54,9 @@ def compile_program(
     kept = cache.get(key) if cache else None
     if kept is not None:
         return kept
+    refused = cache.refusal(key) if cache else None
+    if refused is not None:
+        raise WorkerFailure(refused.status, refused.message, refused.log)
     directory = workers.new_directory("compile-")
     with workers.lease(backend, "compile") as lease:
         try:
@@ -61,7 +65,12 @@ def compile_program(
                 timeout,
                 program=program.model_dump(mode="json"),
                 directory=str(directory),
+                identity=identity,
             )
+        except WorkerFailure as failure:
+            if cache:
+                cache.put_refusal(key, Refusal(failure.status, failure.message, failure.log))
+            raise
         finally:
             if not trusted:
                 lease.discard()
@@ -114,18 +123,21 @@ class Runner:
         executor: str,
         program: Program,
         artifact: Artifact | None,
-        inputs: Mapping[str, np.ndarray],
+        inputs: Mapping[str, np.ndarray] | Path,
     ) -> None:
+        """`inputs` may lie in a directory already, as `save_arrays` left them; it stays there."""
         self._lease = lease
         self._directory = directory
-        self._names = tuple(inputs)
+        self._cache_bytes = last_level_cache(lease.backend, program.target)
+        saved = inputs if isinstance(inputs, Path) else directory / "inputs"
         self._job = {
             "executor": executor,
             "program": program.model_dump(mode="json"),
             "artifact": artifact.model_dump(mode="json") if artifact else None,
-            "inputs": str(directory / "inputs"),
+            "inputs": str(saved),
         }
-        save_arrays(directory / "inputs", inputs)
+        if not isinstance(inputs, Path):
+            save_arrays(saved, inputs)
 
     def run(self, schedule: str, timeout: float) -> dict[str, np.ndarray]:
         """What the program wrote, by buffer name. WorkerFailure."""
@@ -139,7 +151,10 @@ class Runner:
 
     def time(self, samples: int, timeout: float) -> list[float]:
         """Seconds of `samples` runs as the device measured them. WorkerFailure."""
-        return [float(s) for s in self._lease.call("time", timeout, **self._job, samples=samples)]
+        told = self._lease.call(
+            "time", timeout, **self._job, samples=samples, cache_bytes=self._cache_bytes
+        )
+        return [float(s) for s in told]
 
     def close(self) -> None:
         """Removes the arrays."""

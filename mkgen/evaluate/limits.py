@@ -57,6 +57,12 @@ def target_limits(backend: Backend, target: Target) -> TargetLimits:
     )
 
 
+def last_level_cache(backend: Backend, target: Target) -> int:
+    """Bytes of the last-level cache of `target`'s device; 0 where its profile does not say."""
+    profile = find_profile(target.device or backend.archs[target.arch].profile)
+    return _fact(profile, "last_level_cache_bytes", 0)
+
+
 def launch_excess(program: Program, target: TargetLimits) -> str:
     """What a launch of `program` asks for beyond the target; empty when nothing."""
     for launch in program.launches:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from mkgen.document import canonical_json
 from mkgen.errors import UserError
+from mkgen.files import LineFile
 from mkgen.program import PrecisionClass
 from mkgen.record import Record, Status
 from mkgen.target import Target
@@ -29,32 +26,17 @@ class RunStore:
     """`records.jsonl` of a run directory. Several processes may append to it."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self.path = directory / "records.jsonl"
-        self._handle = os.open(
-            self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666
-        )
-        with self._locked():
-            self._repair()
+        self._file = LineFile(directory / "records.jsonl")
+        self.path = self._file.path
 
     def append(self, record: Record) -> None:
         """Stores `record`; when this returns, it is on the disk."""
-        line = (canonical_json(record.model_dump(mode="json")) + "\n").encode()
-        with self._locked():
-            # another process may have died in the middle of its line since we opened
-            self._repair()
-            written = os.write(self._handle, line)
-            if written != len(line):
-                self._repair()
-                raise UserError(f"{self.path}: the disk took half a record; free some space")
-            os.fsync(self._handle)
+        if not self._file.append(canonical_json(record.model_dump(mode="json"))):
+            raise UserError(f"{self.path}: the disk took half a record; free some space")
 
     def records(self) -> list[Record]:
         """Every record, oldest first. UserError names the line that is none."""
-        with self._locked():
-            data = os.pread(self._handle, os.fstat(self._handle).st_size, 0)
-        lines = data.split(b"\n")[:-1]  # what follows the last newline is torn, or empty
-        return [self._parse(line, number) for number, line in enumerate(lines, 1)]
+        return [self._parse(line, number) for number, line in enumerate(self._file.lines(), 1)]
 
     def finished(
         self,
@@ -73,7 +55,7 @@ class RunStore:
 
     def close(self) -> None:
         """Closes the file."""
-        os.close(self._handle)
+        self._file.close()
 
     def _parse(self, line: bytes, number: int) -> Record:
         try:
@@ -83,25 +65,3 @@ class RunStore:
                 f"{self.path}, line {number} is not a record: {error.errors()[0]['msg']}; "
                 "take the line out, or use the mkgen that wrote it"
             ) from error
-
-    def _repair(self) -> None:
-        """Cuts off a last line without its newline: its process died while it wrote."""
-        size = end = os.fstat(self._handle).st_size
-        while end:
-            start = max(0, end - (1 << 16))
-            found = os.pread(self._handle, end - start, start).rfind(b"\n")
-            if found >= 0:
-                end = start + found + 1
-                break
-            end = start
-        if end != size:
-            os.ftruncate(self._handle, end)
-            os.fsync(self._handle)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        fcntl.flock(self._handle, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._handle, fcntl.LOCK_UN)

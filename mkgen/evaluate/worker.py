@@ -137,7 +137,22 @@ class _Session:
         from mkgen.program import Program
 
         program = Program.model_validate(job["program"])
-        return self.backend.compile(program, Path(job["directory"])).model_dump(mode="json")
+        self.same_compiler(job["identity"])
+        artifact = self.backend.compile(program, Path(job["directory"]))
+        self.same_compiler(job["identity"])
+        return artifact.model_dump(mode="json")
+
+    def same_compiler(self, identity: str) -> None:
+        """MissingError when the user's compiler is not the one this run has begun with.
+
+        What it gives is stored under `identity`, where another compiler's work must not lie.
+        """
+        from mkgen.codegen.external import chosen_compiler
+        from mkgen.errors import MissingError
+
+        path = chosen_compiler(self.backend.name)
+        if path is not None and self.backend.compiler_identity() != identity:
+            raise MissingError(f"{path} was replaced while the run went on; start it again")
 
     def accepts(self, job: Job) -> str | None:
         from mkgen.program import Program
@@ -161,7 +176,9 @@ class _Session:
         from mkgen.evaluate.arrays import load_arrays
 
         inputs = load_arrays(Path(job["inputs"]))
-        return [float(s) for s in self.load(job).time(inputs, job["samples"])]
+        loaded = self.load(job)
+        loaded.cache_bytes = job["cache_bytes"]
+        return [float(s) for s in loaded.time(inputs, job["samples"])]
 
     def load(self, job: Job) -> Any:
         from mkgen.document import content_hash

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from mkgen.errors import UnsupportedError
 from mkgen.expression import Expression, Int, Name, evaluate, product
+from mkgen.frontend.literals import Literals
 from mkgen.ir.nest import (
     WIDENED,
     Apply,
@@ -95,6 +96,16 @@ RESERVED = frozenset(keyword.kwlist) | frozenset(
         "pl",
         "first",
         "last",
+        "carry",
+        "before",
+        "running",
+        "thread",
+        "part",
+        "recent",
+        "held",
+        "lost",
+        "term",
+        "grown",
     ]
 )
 
@@ -129,6 +140,10 @@ class Context:
     taken: set[str] = field(default_factory=set)
     where: str = ""
     """The user's file and line of the node being lowered."""
+    literals: Literals | None = None
+    """What the numbers of the trace are at other sizes."""
+    position: int = 0
+    """The place of the node being lowered among the graph's calls."""
     updates: list[tuple[Operand, tuple[Axis, ...], Value]] = field(default_factory=list)
     """State that is written when all else is done: what, over which axes, the new value."""
 
@@ -151,6 +166,15 @@ class Context:
         self.graph.derived[name] = expression
         self.sizes[name] = evaluate(expression, self.sizes)
         return Name(name)
+
+    def literal(self, *path: int | str) -> Expression:
+        """The number at `path` of the current call's arguments, in named sizes.
+
+        `literal(1, 0)` is `args[1][0]`, `literal("end")` is `kwargs["end"]`.
+        """
+        if self.literals is None:
+            raise self.unsupported("a number of the trace, which only a traced task has,")
+        return self.literals.number(self.position, path, self.where)
 
     def extent(self, dimension: Expression) -> int:
         """The traced value of a dimension."""

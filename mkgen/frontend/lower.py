@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import operator
 import re
 import types
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from mkgen.errors import UnsupportedError, UserError
 from mkgen.expression import Expression, Int, Name, parse
-from mkgen.frontend.context import Context, Operand
-from mkgen.ir.nest import WIDENED, Graph, Indirect, Load, Nest, Store, TensorInfo, Value, map_value
+from mkgen.frontend.context import Context, Operand, apply, constant
+from mkgen.frontend.literals import Literals
+from mkgen.frontend.mutation import changed_argument, functional_form, replace_operand
+from mkgen.ir.nest import (
+    WIDENED,
+    Graph,
+    IndexValue,
+    Indirect,
+    Load,
+    Loop,
+    Nest,
+    Store,
+    TensorInfo,
+    Value,
+    map_value,
+)  # fmt: skip
+from mkgen.ir.split import split_whole
 from mkgen.task import Task
 
 Lowering = Callable[..., Operand | tuple[Operand, ...]]
+Registered = TypeVar("Registered", bound=Lowering)
 
 #: ATen overload -> lowering. The modules of one op family each fill it by `lowers`.
 TABLE: dict[str, Lowering] = {}
 
+#: ATen overload -> why it has no lowering and will have none.
+REFUSED: dict[str, str] = {}
+
+
+#: Modules of lowerings, one op family each.
+FAMILIES = (
+    "attention", "contraction", "convolution", "index", "layout", "loss", "normalization",
+    "padding", "pointwise", "recurrence", "reduction", "resize", "scan", "window",
+)  # fmt: skip
 
 #: What the tracer adds to check its own assumptions; nothing is computed.
 CHECKS = ("aten._assert_tensor_metadata.default",)
 
 
-def lowers(*overloads: str) -> Callable[[Lowering], Lowering]:
+def lowers(*overloads: str) -> Callable[[Registered], Registered]:
     """Registers a lowering: `(context, node name, *args, **kwargs)`, tensors as Operands."""
 
-    def register(function: Lowering) -> Lowering:
+    def register(function: Registered) -> Registered:
         for overload in overloads:
             TABLE[overload] = function
         return function
@@ -43,27 +70,24 @@ def lower_task(task: Task) -> Graph:
     that one text serves all. Raises UnsupportedError naming op, file and line; UserError when the
     reference raises.
     """
-    from mkgen.frontend import (
-        contraction,
-        convolution,
-        index,
-        padding,
-        pointwise,
-        reduction,
-        resize,
-        window,
-    )  # fmt: skip
-
-    # importing them fills TABLE
-    assert all((contraction, convolution, index, padding, pointwise, reduction, resize, window))
+    for family in FAMILIES:  # importing them fills TABLE
+        importlib.import_module(f"mkgen.frontend.{family}")
     sizes = dict((task.check or (task.bench,))[0])
     program = _trace(task, sizes)
     graph = Graph(task.name, {}, [], (), {})
-    context = Context(graph, sizes)
+    context = Context(graph, sizes, literals=Literals(task, _trace, graph))
     return _lower(task, program, context)
 
 
-def _trace(task: Task, sizes: dict[str, int]) -> Any:
+def _trace(task: Task, sizes: dict[str, int], fake: bool = False) -> Any:
+    """The exported program at `sizes`; `fake`: without storage for any tensor."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode() if fake else contextlib.nullcontext():
+        return _export(task, sizes)
+
+
+def _export(task: Task, sizes: dict[str, int]) -> Any:
     import torch
 
     reference = _called_forward(task.module(sizes))
@@ -85,13 +109,38 @@ def _trace(task: Task, sizes: dict[str, int]) -> Any:
     module = reference if isinstance(reference, torch.nn.Module) else Wrapped()
     try:
         with torch.no_grad():
-            return torch.export.export(module, examples, strict=False)
+            program = torch.export.export(module, examples, strict=False)
+            return program.run_decompositions({}) if _writes_a_view(program) else program
     except Exception as error:
         line = _line_of(error, task.path)
         raise UserError(
             f"the reference of task {task.name} raised{line}: {type(error).__name__}: "
             f"{str(error).strip().splitlines()[0] if str(error).strip() else ''}"
         ) from error
+
+
+def _writes_a_view(program: Any) -> bool:
+    """Whether a tensor is written to through a view, which other names then see.
+
+    PyTorch makes such a graph functional; one without needs no such pass, which also takes
+    operations apart that are lowered whole.
+    """
+    return any(
+        node.op == "call_function" and _mutates(node) and node.args and _is_view(node.args[0])
+        for node in program.graph.nodes
+    )
+
+
+def _mutates(node: Any) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    first = schema.arguments[0] if schema is not None and schema.arguments else None
+    return bool(first is not None and first.alias_info and first.alias_info.is_write)
+
+
+def _is_view(node: Any) -> bool:
+    schema = getattr(getattr(node, "target", None), "_schema", None)
+    return bool(schema is not None and any(r.alias_info for r in schema.returns) and not
+                _mutates(node))  # fmt: skip
 
 
 def _called_forward(reference: Callable[..., Any]) -> Callable[..., Any]:
@@ -138,18 +187,46 @@ def _lower(task: Task, program: Any, context: Context) -> Graph:
             operands[placeholder] = _declare(context, name, tensor.dtype, shape, "input")
         else:
             tensor_value = (program.state_dict | program.constants)[spec.target]
+            if spec.kind is InputKind.CONSTANT_TENSOR and tensor_value.numel() <= _WRITTEN_OUT:
+                operands[placeholder] = _written_out(context, tensor_value)
+                continue
             name = spec.target.removeprefix("reference.").replace(".", "_")
-            dims = _parameter_shape(context, name, tuple(tensor_value.shape))
+            dims = _parameter_shape(context, spec.target, tuple(tensor_value.shape))
             dtype = str(tensor_value.dtype).removeprefix("torch.")
             operands[placeholder] = _declare(context, name, dtype, dims, "parameter")
     results: tuple[Any, ...] = ()
+    calls = -1
     for node in program.graph.nodes:
+        calls += node.op == "call_function"
         if node.op == "call_function" and str(node.target) not in CHECKS:
-            context.where = _where(node, task)
+            context.where, context.position = _where(node, task), calls
             operands[node.name] = _lower_node(context, node, operands)
         elif node.op == "output":
-            results = node.args[0]
-    return _finish(context, [operands[r.name] for r in results])
+            results = _returned(context, program, node.args[0], operands)
+    return split_whole(_finish(context, [operands[r.name] for r in results]))
+
+
+def _returned(
+    context: Context, program: Any, given: tuple[Any, ...], operands: dict[str, Operand]
+) -> tuple[Any, ...]:
+    """What the reference returns. A graph made functional also gives what was written in place:
+    state of a module is kept, an input is refused."""
+    from torch.export.graph_signature import InputKind, OutputKind
+
+    signature = program.graph_signature
+    buffers = {s.target: s.arg.name for s in signature.input_specs if s.kind is InputKind.BUFFER}
+    returned = []
+    for spec, result in zip(signature.output_specs, given, strict=True):
+        if spec.kind is OutputKind.USER_INPUT_MUTATION:
+            name = operands[spec.target].name
+            raise context.unsupported(f"the reference changes the input {name} in place; copy it")
+        if spec.kind is OutputKind.BUFFER_MUTATION:
+            state, value = operands[buffers[spec.target]], operands[result.name]
+            axes = context.axes(state.shape)
+            context.update(state, axes, value.at(*(Name(a.name) for a in axes)))
+        else:
+            returned.append(result)
+    return tuple(returned)
 
 
 def _declare(
@@ -160,12 +237,36 @@ def _declare(
     return Operand(name, dtype, shape)
 
 
-def _parameter_shape(context: Context, name: str, shape: tuple[int, ...]) -> tuple[Expression, ...]:
-    """Parameter dimensions by the size of the same value, else as they are."""
-    by_value: dict[int, str] = {}
-    for size, value in context.sizes.items():
-        by_value.setdefault(value, size)
-    return tuple(Name(by_value[d]) if d > 1 and d in by_value else Int(d) for d in shape)
+#: A constant of the reference, as `x[:, [2, 0, 1]]` has, stands in the text up to this many values.
+_WRITTEN_OUT = 32
+
+
+def _written_out(context: Context, tensor: Any) -> Operand:
+    """A tensor of a few known values: each at its position."""
+    shape = tuple(Int(d) for d in tensor.shape)
+    axes = context.axes(shape)
+    place: Expression = Int(0)
+    for axis in axes:
+        place = place * axis.extent + Name(axis.name)
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    numbers = [constant(v, WIDENED.get(dtype, dtype)) for v in tensor.flatten().tolist()]
+    value: Value = numbers[-1]
+    for at in reversed(range(len(numbers) - 1)):
+        here = apply("eq", IndexValue("int32", place), constant(at, "int32"))
+        value = apply("where", here, numbers[at], value)
+    return context.emit("constant", axes, value)
+
+
+def _parameter_shape(
+    context: Context, target: str, shape: tuple[int, ...]
+) -> tuple[Expression, ...]:
+    """The dimensions of a parameter, by what they are at every workload."""
+    literals = context.literals
+    assert literals is not None
+    return tuple(
+        literals.dimension(target, i, context.where) if d > 1 else Int(d)
+        for i, d in enumerate(shape)
+    )
 
 
 def _lower_node(context: Context, node: Any, operands: dict[str, Any]) -> Any:
@@ -173,8 +274,11 @@ def _lower_node(context: Context, node: Any, operands: dict[str, Any]) -> Any:
 
     if node.target is operator.getitem:
         return operands[node.args[0].name][node.args[1]]
+    changed = changed_argument(node)
     overload = str(node.target)
-    lowering = TABLE.get(overload)
+    lowering = TABLE.get(overload) or TABLE.get(functional_form(overload) if changed else "")
+    if lowering is None and overload in REFUSED:
+        raise UnsupportedError(f"{overload}: {REFUSED[overload]}{context.where}")
     if lowering is None:
         raise UnsupportedError(
             f"mkgen has no lowering for {overload}{context.where}. docs/add-an-op.md shows how to "
@@ -184,9 +288,30 @@ def _lower_node(context: Context, node: Any, operands: dict[str, Any]) -> Any:
     def value(argument: Any) -> Any:
         return operands[argument.name] if isinstance(argument, torch.fx.Node) else argument
 
-    args = torch.fx.node.map_arg(list(node.args), value)
+    args = torch.fx.node.map_arg(_scalars(context, overload, list(node.args)), value)
     kwargs = torch.fx.node.map_arg(dict(node.kwargs), value)
-    return _as_traced(lowering(context, node.name, *args, **kwargs), node.meta.get("val"))
+    result = lowering(context, node.name, *args, **kwargs)
+    result = _as_traced(result, node.meta.get("val"))
+    if changed is not None and result is not operands[changed.name]:
+        replace_operand(context, node, changed, result, operands)
+    return result
+
+
+#: Arithmetic whose second operand may be a number that the reference took from a shape.
+_ARITHMETIC = tuple(
+    f"aten.{op}.{kind}" for op in ("add", "sub", "mul", "div") for kind in ("Tensor", "Scalar")
+)
+
+
+def _scalars(context: Context, overload: str, args: list[Any]) -> list[Any]:
+    """`args` with a number that depends on the sizes, `x / math.sqrt(D)`, as a tensor of it."""
+    if overload not in _ARITHMETIC or not isinstance(args[1], float | int):
+        return args
+    assert context.literals is not None
+    value = context.literals.scalar(context.position, (1,), context.where)
+    if value is None:
+        return args
+    return [args[0], context.emit("factor", (), value), *args[2:]]
 
 
 def _as_traced(result: Any, traced: Any) -> Any:
@@ -226,11 +351,15 @@ def _own_tensor(
 ) -> Operand:
     """`result` when it is a tensor of its own, perhaps seen with other dimensions, else a copy."""
     info = context.graph.tensors[result.name]
-    if info.role == "temporary" and result.name not in taken:
+    loops = [part for part in context.graph.nests if isinstance(part, Loop)]
+    # what a loop takes slices of keeps the dimensions that the loop sees
+    sliced = {name for loop in loops for name in (*loop.sliced(), *loop.writes())}
+    free = result.name not in sliced or info.shape == result.shape
+    if info.role == "temporary" and result.name not in taken and free:
         context.graph.tensors[result.name] = replace(info, shape=result.shape)
         return result
     axes = context.axes(result.shape)
-    copy = context.emit(wish, axes, result.at(*(Name(a.name) for a in axes)))
+    copy = context.emit(f"{wish}_copy", axes, result.at(*(Name(a.name) for a in axes)))
     return replace(copy, dtype=result.dtype)
 
 
@@ -241,12 +370,24 @@ def rename_tensors(graph: Graph, renamed: dict[str, tuple[str, str]]) -> Graph:
         new, dtype = renamed.get(name, (name, info.dtype))
         role = "output" if name in renamed else info.role
         tensors[new] = replace(info, name=new, role=role, dtype=dtype)
-    nests = []
-    for nest in graph.nests:
-        store = nest.store
-        tensor, _ = renamed.get(store.tensor, (store.tensor, ""))
-        value = _renamed(store.value, renamed, tensors)
-        nests.append(replace(nest, store=replace(store, tensor=tensor, value=value)))
+
+    def new_name(name: str) -> str:
+        return renamed[name][0] if name in renamed else name
+
+    def change(nest: Nest) -> Nest:
+        value = _renamed(nest.store.value, renamed, tensors)
+        store = replace(nest.store, tensor=new_name(nest.store.tensor), value=value)
+        return replace(nest, store=store)
+
+    def change_loop(loop: Loop) -> Loop:
+        return replace(
+            loop,
+            body=tuple(change(n) for n in loop.body),
+            carried=tuple((new_name(a), new_name(b)) for a, b in loop.carried),
+            collected=tuple((new_name(a), new_name(b)) for a, b in loop.collected),
+        )
+
+    nests = [change_loop(n) if isinstance(n, Loop) else change(n) for n in graph.nests]
     outputs = tuple(name for name, _ in renamed.values())
     return Graph(graph.name, tensors, nests, outputs, graph.derived)
 

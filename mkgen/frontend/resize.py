@@ -212,7 +212,6 @@ class _Resize:
 
 def _resize(
     context: Context,
-    name: str,
     x: Operand,
     rank: int,
     size: Sequence[int] | None,
@@ -222,6 +221,10 @@ def _resize(
     inputs = x.shape[-rank:]
     out: tuple[Expression, ...]
     if size is not None:
+        for extent, count, factor in zip(inputs, size, factors, strict=True):
+            if factor and math.floor(context.extent(extent) * factor) != count:
+                # positions would leave the tensor
+                raise context.unsupported(f"a resize to {count} elements by a factor of {factor}")
         out = tuple(
             context.derived(letter, Int(n)) for letter, n in zip(OUT[rank], size, strict=True)
         )
@@ -257,7 +260,7 @@ def _interpolated(
 
 def _nearest_overloads(op: str, rank: int, exact: bool) -> None:
     def vec(context: Context, name: str, x: Operand, size: Any, scales: Any = None) -> Operand:
-        resize = _resize(context, name, x, rank, size, scales)
+        resize = _resize(context, x, rank, size, scales)
         return resize.emit(name, [_nearest(resize, i, exact) for i in range(rank)])
 
     def default(context: Context, name: str, x: Operand, size: Any, *scales: Any) -> Operand:
@@ -271,7 +274,7 @@ def _linear_overloads(op: str, rank: int, cubic: bool = False) -> None:
     def vec(
         context: Context, name: str, x: Operand, size: Any, align: bool, scales: Any = None
     ) -> Operand:
-        resize = _resize(context, name, x, rank, size, scales)
+        resize = _resize(context, x, rank, size, scales)
         return _interpolated(context, name, x, resize, align, cubic)
 
     def default(

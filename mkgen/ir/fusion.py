@@ -6,21 +6,23 @@ joins it as epilogue; reductions over the same rows and columns become one row-w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mkgen.expression import Expression, Name
+from mkgen.expression import Name
 from mkgen.ir.kernel import Kernel, Reduction, merge_axes
 from mkgen.ir.nest import (
     Axis,
     Graph,
     Indirect,
     Load,
+    Loop,
     Nest,
     Store,
     Value,
     loads,
     map_value,
+    round_body,
     substitute_index,
     substitute_value,
     value_names,
@@ -29,12 +31,27 @@ from mkgen.ir.nest import (
 from mkgen.ir.views import regroup
 
 
-def fuse(graph: Graph, keep_last: bool = False) -> tuple[Kernel, ...]:
+def fuse(graph: Graph, keep_last: bool = False, stacks: bool = False) -> tuple[Kernel, ...]:
     """The kernels of `graph`, in an order that respects their data.
 
-    `keep_last`: the dialect tiles the fastest axis, so it is not merged into others.
+    `keep_last`: the dialect tiles the fastest axis, so it is not merged into others. `stacks`: its
+    loop keeps the parts of a round itself (jax.lax.scan), so no kernel writes into a slice.
     """
-    nests = _inline(graph)
+    kernels: list[Kernel] = []
+    segment: list[Nest] = []
+    for part in _inline(graph):
+        if isinstance(part, Nest):
+            segment.append(part)
+            continue
+        kernels += [*_group(segment), *_loop_kernels(part, stacks)]
+        segment = []
+    kernels += _group(segment)
+    consumed = _consumed_outside(kernels) | set(graph.outputs)
+    return tuple(merge_axes(_keep_results(k, consumed), keep_last) for k in kernels)
+
+
+def _group(nests: list[Nest]) -> list[Kernel]:
+    """Kernels of nests between which there is no loop."""
     kernels: list[Kernel] = []
     for nest in nests:
         home = _home(nest, kernels)
@@ -42,40 +59,134 @@ def fuse(graph: Graph, keep_last: bool = False) -> tuple[Kernel, ...]:
             kernels.append(_open(nest))
         else:
             kernels[home] = _join(kernels[home], nest)
-    consumed = _consumed_outside(kernels) | set(graph.outputs)
-    return tuple(merge_axes(_keep_results(k, consumed), keep_last) for k in kernels)
+    return kernels
 
 
-def _inline(graph: Graph) -> list[Nest]:
-    """Every nest with the pointwise nests it loads computed in place, those then dropped."""
+def _loop_kernels(loop: Loop, stacks: bool) -> list[Kernel]:
+    """Kernels of one round, over slices."""
+    kernels = _group(list(round_body(loop)))
+    if not stacks:
+        for array, part in loop.collected:
+            kernels = [_collect(k, array, part) for k in kernels]
+        kernels = _merge_pointwise(kernels)
+    return [replace(k, loop=loop.name) for k in kernels]
+
+
+def _collect(kernel: Kernel, array: str, part: str) -> Kernel:
+    """`kernel` writing what it stores to `part` to its slice of `array` too."""
+    extra = [replace(s, tensor=array) for s in kernel.stores if s.tensor == part]
+    return replace(kernel, stores=(*kernel.stores, *extra))
+
+
+def _merge_pointwise(kernels: list[Kernel]) -> list[Kernel]:
+    """Neighbouring pointwise kernels over the same points as one with several stores."""
+    merged: list[Kernel] = []
+    for kernel in kernels:
+        joined = _both(merged[-1], kernel) if merged else None
+        if joined is None:
+            merged.append(kernel)
+        else:
+            merged[-1] = joined
+    return merged
+
+
+def _both(first: Kernel, second: Kernel) -> Kernel | None:
+    """`second` in `first`, when a point of it reads what the same point of `first` wrote."""
+    if first.kind != "pointwise" or second.kind != "pointwise":
+        return None
+    if [a.extent for a in first.rows] != [a.extent for a in second.rows]:
+        return None
+    names = {b.name: Name(a.name) for a, b in zip(first.rows, second.rows, strict=True)}
+    written = {s.tensor: s for s in first.stores}
+    stores = []
+    for store in second.stores:
+        value = substitute_value(store.value, names)
+        if any(x.index != written[x.tensor].index for x in loads(value) if x.tensor in written):
+            return None
+        known: dict[Value, Value] = {
+            x: written[x.tensor].value for x in loads(value) if x.tensor in written
+        }
+        index = tuple(substitute_index(i, names) for i in store.index)
+        stores.append(replace(store, value=_substituted(value, known), index=index))
+    return replace(first, name=second.name, stores=(*first.stores, *stores))
+
+
+def _substituted(value: Value, known: Mapping[Value, Value]) -> Value:
+    def change(node: Value) -> Value | None:
+        return known.get(node)
+
+    return map_value(value, change)
+
+
+def _inline(graph: Graph) -> list[Nest | Loop]:
+    """Every nest with the pointwise nests it loads computed in place, those then dropped.
+
+    Into a loop only its own nests are inlined, and none of them leaves it.
+    """
     pinned = _pinned(graph)
     known: dict[str, Nest] = {}
+    kept: list[Nest | Loop] = []
+    for part in graph.nests:
+        if isinstance(part, Loop):
+            body = _inline_nests(part.body, {}, pinned, ())
+            kept.append(replace(part, body=tuple(body)))
+        else:
+            kept += _inline_nests((part,), known, pinned, graph.outputs)
+    return kept
+
+
+def _inline_nests(
+    nests: Sequence[Nest], known: dict[str, Nest], pinned: set[str], outputs: Sequence[str]
+) -> list[Nest]:
     kept: list[Nest] = []
-    for nest in graph.nests:
+    for nest in nests:
         value = _expand(nest.store.value, known)
         nest = replace(nest, store=replace(nest.store, value=value))
-        inlinable = nest.store.combine is None and nest.store.tensor not in pinned
+        kept_apart = nest.store.tensor in pinned or nest.tag == "update"
+        inlinable = nest.store.combine is None and not kept_apart
         if inlinable:
             known[nest.store.tensor] = nest
-        if not inlinable or nest.store.tensor in graph.outputs:
+        if not inlinable or nest.store.tensor in outputs:
             kept.append(nest)
     return kept
+
+
+def inlined(graph: Graph, wanted: Sequence[Nest]) -> list[Nest | Loop]:
+    """The nests of `graph`; those `wanted` have the pointwise nests they load computed in place."""
+    pinned, known = _pinned(graph), dict[str, Nest]()
+    made: list[Nest | Loop] = []
+    for nest in graph.nests:
+        if isinstance(nest, Loop):
+            made.append(nest)
+            continue
+        value = _expand(nest.store.value, known)
+        full = replace(nest, store=replace(nest.store, value=value))
+        if nest.store.combine is None and nest.store.tensor not in pinned:
+            known[nest.store.tensor] = full
+        made.append(full if nest in wanted else nest)
+    return made
 
 
 def _pinned(graph: Graph) -> set[str]:
     """Tensors that must lie in memory: loaded under a guard, or as an index, or via one.
 
     Also what a product or a scan would compute again for every element it is used in, unless it
-    is only a layout of something else.
+    is only a layout of something else; and what crosses the border of a loop.
     """
     pinned: set[str] = set()
-    made = {nest.store.tensor: nest for nest in graph.nests}
-    for nest in graph.nests:
+    for part in graph.nests:
+        if isinstance(part, Loop):
+            own = {n.store.tensor for n in part.body}
+            read = {x.tensor for n in part.body for x in loads(n.store.value)}
+            pinned |= (read - own) | {t for pair in (*part.carried, *part.collected) for t in pair}
+    # what already lies in memory hides what it was made of
+    made = {n.store.tensor: n for n in graph.flat_nests() if n.store.tensor not in pinned}
+    for nest in graph.flat_nests():
         if nest.tag in ("matmul", "conv"):
             pinned |= _computed(nest, made)
         for value in walk_value(nest.store.value):
             if isinstance(value, Load):
-                if value.guard:
+                if value.guard and not _is_plain_layout(made.get(value.tensor)):
                     pinned.add(value.tensor)
                 if any(isinstance(i, Indirect) for i in value.index):
                     pinned.add(value.tensor)
@@ -100,6 +211,14 @@ def _is_layout(nest: Nest) -> bool:
     return isinstance(nest.store.value, Load) and not nest.store.value.guard
 
 
+def _is_plain_layout(nest: Nest | None) -> bool:
+    """Whether a guarded load of what `nest` makes is a guarded load of what it is made of."""
+    if nest is None or nest.store.combine is not None or not _is_layout(nest):
+        return False
+    assert isinstance(nest.store.value, Load)
+    return not any(isinstance(i, Indirect) for i in nest.store.value.index)
+
+
 def _expand(value: Value, known: Mapping[str, Nest]) -> Value:
     def change(node: Value) -> Value | None:
         if isinstance(node, Load) and node.tensor in known:
@@ -110,7 +229,10 @@ def _expand(value: Value, known: Mapping[str, Nest]) -> Value:
                 for part, index in zip(nest.store.index, seen, strict=True)
                 if isinstance(part, Name)
             }
-            return substitute_value(nest.store.value, replacements)
+            made = substitute_value(nest.store.value, replacements)
+            if node.guard and isinstance(made, Load):
+                made = replace(made, guard=(*node.guard, *made.guard), other=node.other)
+            return made
         return None
 
     return map_value(value, change)
@@ -234,32 +356,50 @@ def _match_rowwise(
 def _loads_in_place(nest: Nest, kernel: Kernel, names: Mapping[str, str]) -> bool:
     """Whether every result of the kernel is read by the thread group that computed it."""
     results = {r.result for r in kernel.reductions}
-    if kernel.kind == "rowwise":
-        wanted: tuple[Expression, ...] = tuple(Name(a.name) for a in kernel.rows)
-    else:
-        wanted = tuple(Name(a.name) for a in kernel.space)
+    axes = result_axes(kernel)
     replacements = {old: Name(new) for old, new in names.items()}
     for load in loads(nest.store.value):
         if load.tensor in results:
-            got = tuple(substitute_index(i, replacements) for i in load.index)
-            if got != wanted:
+            index = tuple(substitute_index(i, replacements) for i in load.index)
+            got = regroup(load.shape, index, tuple(a.extent for a in axes))
+            if got != tuple(Name(a.name) for a in axes):
                 return False
     return True
+
+
+def result_axes(kernel: Kernel) -> tuple[Axis, ...]:
+    """The axes that the results of the kernel's reductions have, in order."""
+    return kernel.rows if kernel.kind == "rowwise" else kernel.space
+
+
+def _as_computed(value: Value, kernel: Kernel) -> Value:
+    """`value` with the kernel's own results read under the shape they were computed in."""
+    results = {r.result for r in kernel.reductions}
+    axes = result_axes(kernel)
+
+    def change(node: Value) -> Value | None:
+        if not isinstance(node, Load) or node.tensor not in results:
+            return None
+        index = tuple(Name(a.name) for a in axes)
+        return replace(node, shape=tuple(a.extent for a in axes), index=index)
+
+    return map_value(value, change)
 
 
 def _join(kernel: Kernel, nest: Nest) -> Kernel:
     match = _match(nest, kernel)
     assert match is not None
     replacements = {old: Name(new) for old, new in match.names.items()}
-    value = substitute_value(nest.store.value, replacements)
+    value = _as_computed(substitute_value(nest.store.value, replacements), kernel)
     if nest.store.combine is not None:
         reduction = Reduction(nest.store.tensor, value.dtype, nest.store.combine, value)
         return replace(kernel, reductions=(*kernel.reductions, reduction))
     index = tuple(substitute_index(i, replacements) for i in nest.store.index)
     store = replace(nest.store, value=value, index=index)
+    name = nest.name if kernel.kind == "rowwise" else kernel.name  # softmax, not its first sum
     if match.per_row:
-        return replace(kernel, row_stores=(*kernel.row_stores, store))
-    return replace(kernel, stores=(*kernel.stores, store))
+        return replace(kernel, name=name, row_stores=(*kernel.row_stores, store))
+    return replace(kernel, name=name, stores=(*kernel.stores, store))
 
 
 def _consumed_outside(kernels: list[Kernel]) -> set[str]:
@@ -272,7 +412,7 @@ def _keep_results(kernel: Kernel, consumed: set[str]) -> Kernel:
     for reduction in kernel.reductions:
         if reduction.result not in consumed:
             continue
-        axes = kernel.rows if kernel.kind == "rowwise" else kernel.space
+        axes = result_axes(kernel)
         # the kernel's own dimensions: an output may be seen with others
         shape, index = tuple(a.extent for a in axes), tuple(Name(a.name) for a in axes)
         load = Load(reduction.dtype, reduction.result, shape, index)

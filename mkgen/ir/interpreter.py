@@ -26,8 +26,10 @@ from mkgen.ir.nest import (
     IndexValue,
     Indirect,
     Load,
+    Loop,
     Nest,
     Value,
+    round_body,
     value_names,
 )  # fmt: skip
 
@@ -41,6 +43,10 @@ class Numbers:
 
     value: Array
     error: Floats | None = None
+
+    def at(self, step: int) -> Numbers:
+        """The slice of round `step` of a loop."""
+        return Numbers(self.value[step], None if self.error is None else self.error[step])
 
 
 def run(graph: Graph, sizes: Mapping[str, int], inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -72,20 +78,67 @@ def _execute(
         for name, array in inputs.items()
     }
     wide = any(t.value.dtype == np.float64 for t in tensors.values())
-    for nest in graph.nests:
-        result = _Nest(nest, values, tensors, errors, wide).run()
-        shape = graph.shape(nest.store.tensor, values)
-        info = graph.tensors[nest.store.tensor]
-        dtype = np.dtype(np.float64) if wide and "float" in info.dtype else _numpy(info.dtype)
+    run = _Run(graph, values, tensors, errors, wide)
+    for part in graph.nests:
+        if isinstance(part, Loop):
+            run.loop(part)
+        else:
+            run.nest(part)
+    return {name: tensors[name] for name in (*graph.outputs, *graph.written_state())}
+
+
+@dataclass
+class _Run:
+    """The tensors so far, and what every nest is run with."""
+
+    graph: Graph
+    sizes: Mapping[str, int]
+    tensors: dict[str, Numbers]
+    errors: bool
+    wide: bool
+
+    def nest(self, nest: Nest) -> None:
+        """Runs `nest` and keeps what it stores."""
+        self.tensors[nest.store.tensor] = self.stored(nest, self.tensors)
+
+    def stored(self, nest: Nest, tensors: Mapping[str, Numbers]) -> Numbers:
+        """What `nest` stores, in the dtype of its tensor."""
+        result = _Nest(nest, self.sizes, tensors, self.errors, self.wide).run()
+        shape = self.graph.shape(nest.store.tensor, self.sizes)
+        info = self.graph.tensors[nest.store.tensor]
+        wide = self.wide and "float" in info.dtype
+        dtype = np.dtype(np.float64) if wide else _numpy(info.dtype)
         # np.ascontiguousarray would make a vector of a scalar
-        stored = tuple(evaluate(d, values) for d in nest.store.shape)
+        stored = tuple(evaluate(d, self.sizes) for d in nest.store.shape)
         value = np.array(np.broadcast_to(result.value, stored), dtype=dtype, order="C")
+        value = value.reshape(shape)
         error = None
         if result.error is not None:
             error = np.array(np.broadcast_to(result.error, stored), order="C").reshape(shape)
-        value = value.reshape(shape)
-        tensors[nest.store.tensor] = Numbers(value, error)
-    return {name: tensors[name] for name in (*graph.outputs, *graph.written_state())}
+        return Numbers(value.reshape(shape), error)
+
+    def loop(self, loop: Loop) -> None:
+        """Runs the rounds of `loop` one after the other; errors grow from round to round."""
+        count = evaluate(loop.axis.extent, self.sizes)
+        body, sliced = round_body(loop), loop.sliced()
+        kept: dict[str, dict[int, Numbers]] = {array: {} for array, _ in loop.collected}
+        for step in reversed(range(count)) if loop.reverse else range(count):
+            seen = {n: t if n not in sliced else t.at(step) for n, t in self.tensors.items()}
+            for nest in body:
+                seen[nest.store.tensor] = self.stored(nest, seen)
+            for read, written in loop.carried:
+                self.tensors[read] = seen[written]
+            for array, part in loop.collected:
+                kept[array][step] = seen[part]
+        for array, slices in kept.items():
+            self.tensors[array] = _stacked([slices[step] for step in range(count)])
+
+
+def _stacked(parts: list[Numbers]) -> Numbers:
+    error = None
+    if parts[0].error is not None:
+        error = np.stack([p.error for p in parts if p.error is not None])
+    return Numbers(np.stack([p.value for p in parts]), error)
 
 
 def _numpy(dtype: str) -> np.dtype[np.generic]:
@@ -211,7 +264,8 @@ class _Nest:
         exact = self._exact(array)
         if self.errors and "float" in constant.dtype:
             rounded = np.float32(constant.value) != np.float64(constant.value)
-            exact.error = np.abs(array.astype(np.float64)) * float(rounded)
+            if rounded:  # infinity is exact
+                exact.error = np.abs(array.astype(np.float64))
         return exact
 
     def _load(self, load: Load) -> Numbers:
@@ -249,6 +303,11 @@ class _Nest:
         if combine == "sum":
             terms = np.abs(full.astype(np.float64)).sum(axis=where, keepdims=True)
             return Numbers(result, error.sum(axis=where, keepdims=True) + math.sqrt(count) * terms)
+        if combine == "prod":
+            with np.errstate(all="ignore"):
+                relative = np.nan_to_num(error / np.abs(full), posinf=0.0)
+                total = relative.sum(axis=where, keepdims=True) + count  # one rounding a factor
+                return Numbers(result, np.nan_to_num(total * np.abs(result)))
         return Numbers(result, error.max(axis=where, keepdims=True))
 
     def _scan(self, operand: Numbers, combine: str, along: Axis) -> Numbers:
@@ -269,7 +328,7 @@ class _Nest:
         if combine == "prod":
             with np.errstate(all="ignore"):
                 relative = np.nan_to_num(error / np.abs(full), posinf=0.0)
-                total = np.cumsum(relative, axis=axis) + count
+                total = np.cumsum(relative, axis=axis) + count * count  # one rounding a factor
                 return Numbers(result, np.nan_to_num(total * np.abs(result)))
         return Numbers(result, np.maximum.accumulate(error, axis=axis))
 
@@ -361,6 +420,7 @@ def _apply_error(operation: str, args: list[Numbers], result: Array) -> Floats:
     if not np.issubdtype(result.dtype, np.floating):
         return np.zeros(result.shape)
     y = np.abs(result.astype(np.float64))
+    y = np.where(np.isfinite(y), y, 0.0)  # what is infinite on purpose, as a mask is, is exact
     bounds = [np.zeros(()) if a.error is None else a.error for a in args]
     values = [a.value.astype(np.float64) for a in args]
     if operation in ("add", "sub"):

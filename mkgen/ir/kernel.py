@@ -48,6 +48,8 @@ class Kernel:
     row_stores: tuple[Store, ...] = ()
     """rowwise: what is written once per row."""
     tag: str = ""
+    loop: str = ""
+    """The loop it runs in, once a round; its accesses are then to slices."""
 
     def values(self) -> tuple[Value, ...]:
         """Every value the kernel computes, in order."""
@@ -110,7 +112,12 @@ def merge_axes(kernel: Kernel, keep_last: bool = False) -> Kernel:
 def _merge(kernel: Kernel, outer: Axis, inner: Axis) -> tuple[Kernel, Axis] | None:
     from mkgen.ir.nest import index_names, map_value, value_names
 
-    axis = Axis("i", outer.extent * inner.extent, outer.kind)
+    others = {a.name for a in (*kernel.rows, *kernel.cols, *kernel.depth)} - {
+        outer.name,
+        inner.name,
+    }
+    wish = next(n for n in ("i", "j", "k", "ij", "ijk") if n not in others)
+    axis = Axis(wish, outer.extent * inner.extent, outer.kind)
     pair = {outer.name, inner.name}
 
     def view(
@@ -132,7 +139,7 @@ def _merge(kernel: Kernel, outer: Axis, inner: Axis) -> tuple[Kernel, Axis] | No
             return None
         return (
             (*shape[:first], axis.extent, *shape[first + 2 :]),
-            (*index[:first], Name("i"), *index[first + 2 :]),
+            (*index[:first], Name(axis.name), *index[first + 2 :]),
         )
 
     failed = False

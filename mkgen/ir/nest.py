@@ -144,6 +144,44 @@ class Nest:
 
 
 @dataclass(frozen=True)
+class Loop:
+    """Nests that run once per point of an axis, one round after the other: a recurrence.
+
+    A load in `body` may use the axis only as the whole first component of its index: a round then
+    sees one slice of that tensor. A tensor is read either by slices or whole, not both ways.
+    """
+
+    name: str
+    axis: Axis
+    body: tuple[Nest, ...]
+    carried: tuple[tuple[str, str], ...]
+    """(read, written): after a round `read` holds what the round stored to `written`. A nest before
+    the loop stores its first value, which nothing but the loop reads; after the loop it holds the
+    last."""
+    collected: tuple[tuple[str, str], ...] = ()
+    """(array, part): a round keeps what it stored to `part` as its own slice of `array`."""
+    reverse: bool = False
+    """Whether the rounds go from the axis' last point to its first."""
+
+    def sliced(self) -> tuple[str, ...]:
+        """Tensors of which a round sees one slice, in order of first use, collected ones last."""
+        axis = Name(self.axis.name)
+        found = (
+            load.tensor
+            for nest in self.body
+            for load in loads(nest.store.value)
+            if load.index and load.index[0] == axis
+        )
+        return tuple(dict.fromkeys((*found, *(array for array, _ in self.collected))))
+
+    def writes(self) -> tuple[str, ...]:
+        """Tensors that hold something else after the loop than before."""
+        made = (n.store.tensor for n in self.body)
+        kept = (name for pair in (*self.carried, *self.collected) for name in pair)
+        return tuple(dict.fromkeys((*made, *kept)))
+
+
+@dataclass(frozen=True)
 class TensorInfo:
     """A tensor of a graph. `shape` is in named sizes."""
 
@@ -160,7 +198,7 @@ class Graph:
 
     name: str
     tensors: dict[str, TensorInfo]
-    nests: list[Nest]
+    nests: list[Nest | Loop]
     outputs: tuple[str, ...]
     """What is returned; state that is written comes beside it."""
     derived: dict[str, Expression]
@@ -175,12 +213,35 @@ class Graph:
 
     def written_state(self) -> tuple[str, ...]:
         """State that some nest writes, in the module's own order."""
-        written = {nest.store.tensor for nest in self.nests}
+        written = {nest.store.tensor for nest in self.flat_nests()}
         return tuple(n for n, t in self.tensors.items() if t.role == "state" and n in written)
 
     def shape(self, tensor: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The concrete shape of `tensor`."""
         return tuple(evaluate(d, sizes) for d in self.tensors[tensor].shape)
+
+    def flat_nests(self) -> Iterator[Nest]:
+        """Every nest, those of loops too, in order."""
+        for part in self.nests:
+            yield from part.body if isinstance(part, Loop) else (part,)
+
+    def loop(self, name: str) -> Loop:
+        """The loop called `name`; KeyError when there is none."""
+        for part in self.nests:
+            if isinstance(part, Loop) and part.name == name:
+                return part
+        raise KeyError(name)
+
+    def inside(self, loop: str) -> Graph:
+        """What a round of `loop` sees: slices without their first dimension. "" is outside."""
+        if not loop:
+            return self
+        sliced = self.loop(loop).sliced()
+        tensors = {
+            name: replace(info, shape=info.shape[1:]) if name in sliced else info
+            for name, info in self.tensors.items()
+        }
+        return replace(self, tensors=tensors)
 
 
 def walk_value(value: Value) -> Iterator[Value]:
@@ -256,6 +317,28 @@ def substitute_value(value: Value, replacements: Mapping[str, Expression]) -> Va
         return None
 
     return map_value(value, change)
+
+
+def round_body(loop: Loop) -> tuple[Nest, ...]:
+    """The nests of one round over slices: loads without the loop's own index component.
+
+    ValueError where the axis is used in any other way.
+    """
+    axis = Name(loop.axis.name)
+
+    def change(value: Value) -> Value | None:
+        if isinstance(value, Load) and value.index and value.index[0] == axis:
+            inner = replace(value, shape=value.shape[1:], index=value.index[1:])
+            return map_value(inner, change) if inner.children() else inner
+        return None
+
+    made = []
+    for nest in loop.body:
+        value = map_value(nest.store.value, change)
+        if loop.axis.name in value_names(value):
+            raise ValueError(f"{nest.name}: {loop.axis.name} is not the whole first index there")
+        made.append(replace(nest, store=replace(nest.store, value=value)))
+    return tuple(made)
 
 
 def describe_shape(shape: tuple[Expression, ...], sizes: Mapping[str, int]) -> str:

@@ -12,6 +12,7 @@ from mkgen.evaluate.arrays import is_floating
 from mkgen.evaluate.compare import OWN_FACTOR
 from mkgen.evaluate.oracle import Judge
 from mkgen.expression import names
+from mkgen.ir.nest import Loop
 from mkgen.program import PrecisionClass
 from mkgen.record import Record
 from mkgen.task import Sizes, Task, Workload
@@ -60,8 +61,9 @@ def test_budget(task: Task, workload: Workload, record: Record) -> Budget:
 def _small(task: Task, workload: Workload) -> Workload:
     graph = lowered(task)
     kept: set[str] = set()
-    pending = {n for nest in graph.nests for a in nest.axes if a.kind != "parallel"
-               for n in names(a.extent)}  # fmt: skip
+    long = [a for nest in graph.flat_nests() for a in nest.axes if a.kind != "parallel"]
+    long += [part.axis for part in graph.nests if isinstance(part, Loop)]
+    pending = {n for a in long for n in names(a.extent)}
     while pending:
         name = pending.pop()
         kept.add(name)

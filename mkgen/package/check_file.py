@@ -21,14 +21,16 @@ def check_text(plan: PackagePlan, task: Task, workload: Workload, budget: Budget
     if len(task.inputs) == 1:
         listed = f"({listed},)"
     arguments = _constructor(task, workload)
+    cast = f".to(torch.{task.parameter_dtype})" if task.parameter_dtype else ""
     if plan.reference_is_class:
         makes = (
-            f"    model = ModelNew({arguments})\n    reference = {plan.reference}({arguments})\n"
+            f"    model = ModelNew({arguments}){cast}\n"
+            f"    reference = {plan.reference}({arguments}){cast}\n"
             "    model.load_state_dict(reference.state_dict())\n"
         )
     else:
         copied = f"copy.deepcopy({plan.reference})" if plan.parameters else plan.reference
-        makes = f"    model, reference = ModelNew(), {copied}\n"
+        makes = f"    model, reference = ModelNew(){cast}, {copied}{cast}\n"
     wide = "copy.deepcopy(reference).double()" if _is_module(plan) else "reference"
     copying = "import copy\n" if "copy." in makes + wide else ""
     return _TEXT.format(
@@ -43,10 +45,7 @@ def _is_module(plan: PackagePlan) -> bool:
 
 
 def _constructor(task: Task, workload: Workload) -> str:
-    values = {
-        key: evaluate(parse(value), workload.sizes) if isinstance(value, str) else value
-        for key, value in task.init.items()
-    }
+    values = task.arguments(workload.sizes)
     return ", ".join(f"{key}={value!r}" for key, value in values.items())
 
 

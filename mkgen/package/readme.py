@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mkgen.codegen.package import PackageParts, PackagePlan
-from mkgen.evaluate.wording import describe
+from mkgen.evaluate.wording import describe, parameters_text
 from mkgen.package.head import shapes_line
 from mkgen.record import Record
 from mkgen.task import Task, Workload, task_files
@@ -60,8 +60,10 @@ def _use(plan: PackagePlan, parts: PackageParts) -> str:
 def _parameters(record: Record) -> str:
     if not record.parameters:
         return "The template has none.\n"
+    source = record.parameter_source
+    how = f"\nparameters: {parameters_text(source)}\n" if source else ""
     rows = "".join(f"| {key} | {value} |\n" for key, value in sorted(record.parameters.items()))
-    return f"| parameter | value |\n|---|---|\n{rows}"
+    return f"| parameter | value |\n|---|---|\n{rows}{how}"
 
 
 def _limits(parts: PackageParts) -> str:

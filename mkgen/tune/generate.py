@@ -5,21 +5,24 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mkgen.codegen.backend import Backend
 from mkgen.codegen.candidate import Generator, TemplateCandidate
+from mkgen.codegen.template import Parameters
 from mkgen.errors import CompileError, MissingError, MkgenError, UnsupportedError, UserError
 from mkgen.evaluate.jobs import compiler_identity
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.process import WorkerFailure
 from mkgen.evaluate.protocol import Settings, evaluate, mkgen_version
 from mkgen.program import Artifact, PrecisionClass, Program
-from mkgen.record import Record, Status
+from mkgen.record import ParameterSource, Record, Status
 from mkgen.target import Target
 from mkgen.task import Task
 from mkgen.tune.choose import Choice, choose
+from mkgen.tune.model import estimate
+from mkgen.tune.winners import Found, Winners
 
 ATTEMPTS = 3
 
@@ -57,39 +60,34 @@ def generate(
     *,
     attempts: int = ATTEMPTS,
     progress: Progress | None = None,
+    winners: Winners | None = None,
 ) -> Generated:
-    """The best candidate by the model that also passes; the next one when it does not.
+    """The winner of a search, else the best by the model, that also passes; the next if it fails.
 
     Raises nothing but an interruption: a task that cannot be lowered, a compiler that is not here,
     a plug-in that raises are records too.
     """
     started = time.monotonic()
     report = progress or (lambda what, done, total: None)
-    try:
-        report("choosing parameters", 0, 1)
-        require_precision(generator)
-        choices, legal = choose(
-            generator,
-            workers,
-            settings.cache,
-            progress=lambda done, total: report("compiling choices", done, total),
-            timeout=settings.compile_timeout,
-        )
-    except Exception as error:  # of the user's reference, a plug-in or ours: others must go on
-        status, reason = _status_of(error)
-        return Generated(refusal(generator, status, reason, time.monotonic() - started))
+    offers = _Offers(generator, workers, settings, winners, report)
     tried: list[tuple[Choice, Record]] = []
-    for number, choice in enumerate(choices[:attempts], 1):
-        report(f"evaluating choice {number}", number - 1, min(attempts, len(choices)))
-        record = evaluate(choice.candidate, workers, settings).model_copy(
-            update={
-                "estimate_seconds": choice.estimate.seconds,
-                "estimate_reason": choice.estimate.reason,
-            }
-        )
-        tried.append((choice, record))
-        if record.status is Status.PASS or record.status in _FINAL:
-            break
+    try:
+        for number, (choice, source) in enumerate(offers.each(attempts), 1):
+            report(f"evaluating choice {number}", number - 1, max(attempts, number))
+            record = evaluate(choice.candidate, workers, settings).model_copy(
+                update={
+                    "estimate_seconds": choice.estimate.seconds,
+                    "estimate_reason": choice.estimate.reason,
+                    "parameter_source": source,
+                }
+            )
+            tried.append((choice, record))
+            if record.status is Status.PASS or record.status in _FINAL:
+                break
+    except Exception as error:  # of the user's reference, a plug-in or ours: others must go on
+        if not tried:  # else the winner was judged, and what it showed is worth more
+            status, reason = _status_of(error)
+            return Generated(refusal(generator, status, reason, time.monotonic() - started))
     passed = [t for t in tried if t[1].status is Status.PASS]
     choice, record = (passed or tried)[0]
     record = record.model_copy(update={"seconds": time.monotonic() - started})
@@ -98,9 +96,57 @@ def generate(
         choice.candidate,
         choice.candidate.program(generator.workload),
         record.artifacts[0] if record.artifacts else None,
-        legal,
+        offers.legal,
         tuple(r for _, r in tried),
     )
+
+
+@dataclass
+class _Offers:
+    """Candidates to evaluate, best first, and where their parameters came from."""
+
+    generator: Generator
+    workers: Workers
+    settings: Settings
+    winners: Winners | None
+    report: Progress
+    legal: int = 0
+    """How many sets the choice was made from."""
+
+    def each(self, attempts: int) -> Iterator[tuple[Choice, ParameterSource]]:
+        """The winner, if there is one; then up to `attempts` that the model chooses."""
+        self.report("choosing parameters", 0, 1)
+        require_precision(self.generator)
+        found = self._found()
+        if found is not None:
+            self.legal = found.winner.legal
+            program = found.candidate.program(self.generator.workload)
+            guess = estimate(self.generator, found.candidate, program)
+            yield Choice(found.candidate, guess), found.source
+        choices, self.legal = choose(
+            self.generator,
+            self.workers,
+            self.settings.cache,
+            progress=lambda done, total: self.report("compiling choices", done, total),
+            timeout=self.settings.compile_timeout,
+        )
+        for choice in choices[:attempts]:
+            if found is None or _variant(choice.candidate) != _variant(found.candidate):
+                yield choice, ParameterSource(kind="model")
+
+    def _found(self) -> Found | None:
+        if self.winners is None:
+            return None
+        backend = self.generator.backend
+        toolchain = self.workers.remember(
+            ("identity", backend.name), lambda: compiler_identity(self.workers, backend)
+        )
+        return self.winners.find(self.generator, toolchain)
+
+
+def _variant(candidate: TemplateCandidate) -> tuple[tuple[str, ...], Parameters]:
+    request = candidate.request
+    return tuple(t.name for t in request.templates), request.parameters
 
 
 def require_precision(generator: Generator) -> None:

@@ -101,7 +101,8 @@ def kernel_estimate(
         f"{bound}-bound: {moved / 1e6:.0f} MB at {device.bandwidth / 1e12:.2f} TB/s, "
         f"{operations / 1e9:.1f} Gop at {rate:.0%} of {device.peak / 1e12:.0f} Top/s, {why}"
     )
-    return Estimate(seconds + _LAUNCH_SECONDS, bound, reason)
+    # in a loop a kernel runs once a round
+    return Estimate((seconds + _LAUNCH_SECONDS) * facts.get("rounds", 1), bound, reason)
 
 
 def _device(profile: HardwareProfile) -> _Device:

@@ -1,0 +1,20 @@
+"""gelu, by the error function."""
+
+import torch.nn.functional as F
+
+from mkgen.task import Task, Tensor
+
+
+def gelu(x):
+    return F.gelu(x)
+
+
+task = Task(
+    name="gelu",
+    category="activation",
+    reference=gelu,
+    inputs={"x": Tensor("ROWS, COLS", scale=3.0)},
+    bench={"ROWS": 8192, "COLS": 16384},
+    check=[{"ROWS": 33, "COLS": 259}, {"ROWS": 5, "COLS": 4099}],
+    heldout=[{"ROWS": 101, "COLS": 173}, {"ROWS": 2, "COLS": 10007}],
+)

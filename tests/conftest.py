@@ -1,0 +1,13 @@
+"""What every test needs."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_winners_of_this_user(tmp_path_factory):
+    """Parameters must not follow from what someone tuned on this machine."""
+    os.environ["MKGEN_WINNERS"] = str(tmp_path_factory.mktemp("winners"))

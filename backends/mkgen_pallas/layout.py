@@ -91,8 +91,8 @@ class Layout:
         self._positions(cols if self.view.kernel.kind == "rowwise" else ())
         if any(r.combine == "prod" for r in self.view.kernel.reductions):
             raise UnsupportedError("pallas has no product along the columns of a block")
-        if not rows and self.view.kernel.kind == "rowwise":
-            raise UnsupportedError("pallas sums rows by blocks; this kernel has one row only")
+        if not rows:
+            raise UnsupportedError("pallas makes blocks of rows; this kernel has one row only")
         made = []
         for argument in self.view.arguments:
             kinds = {
@@ -111,8 +111,11 @@ class Layout:
         return made
 
     def _one_output(self) -> None:
-        if len(self.view.kernel.writes()) != 1:
+        kernel = self.view.kernel
+        if len(kernel.writes()) != 1:
             raise UnsupportedError("pallas writes one output with each of these calls")
+        if set(kernel.writes()) & set(kernel.reads()):
+            raise UnsupportedError("pallas changes nothing in place with these calls")
 
     def _whole_dimensions(self) -> None:
         """UnsupportedError for a guard, or an axis that walks only a part of a dimension."""

@@ -93,8 +93,8 @@ class Layout:
             raise UnsupportedError("pallas has no product along the columns of a block")
         if not self.view.kernel.reads():
             raise UnsupportedError("pallas gives these blocks the shape of what is read")
-        if not rows and self.view.kernel.kind == "rowwise":
-            raise UnsupportedError("pallas sums rows by blocks; this kernel has one row only")
+        if not rows:
+            raise UnsupportedError("pallas makes blocks of rows; this kernel has one row only")
         made = []
         for argument in self.view.arguments:
             kinds = {
@@ -113,8 +113,11 @@ class Layout:
         return made
 
     def _one_output(self) -> None:
-        if len(self.view.kernel.writes()) != 1:
+        kernel = self.view.kernel
+        if len(kernel.writes()) != 1:
             raise UnsupportedError("pallas writes one output with each of these calls")
+        if set(kernel.writes()) & set(kernel.reads()):
+            raise UnsupportedError("pallas changes nothing in place with these calls")
 
     def _whole_dimensions(self) -> None:
         """UnsupportedError for a guard, or an axis that walks only a part of a dimension."""

@@ -12,8 +12,8 @@ from mkgen.codegen.printer import ATOM, Scope, Text
 from mkgen.codegen.python_printer import PythonPrinter
 from mkgen.codegen.render import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.view import View
-from mkgen.expression import Call, Expression, Int, Name, evaluate, to_python
-from mkgen.ir.nest import Apply, IndexValue, Load, index_names
+from mkgen.expression import Call, Expression, Int, Name, evaluate, names, to_python
+from mkgen.ir.nest import Apply, IndexValue, Load, Value, index_names
 from mkgen.program import Configuration, TritonLaunch
 
 _MAXIMUM = '''
@@ -152,11 +152,13 @@ class TritonPrinter(PythonPrinter):
 
     def apply(self, value: Apply, args: list[Text]) -> Text:
         """One operation; a function of a size takes it as a value, which a constexpr is not."""
-        if value.operation in self.calls and all(isinstance(a, IndexValue) for a in value.args):
+        if value.operation in self.calls and all(_is_size(a) for a in value.args):
             args = [
                 Text(f"tl.full((), {a.code}, tl.{v.dtype})")
                 for v, a in zip(value.args, args, strict=True)
             ]
+        if value.operation in ("maximum", "minimum") and "float" not in value.dtype:
+            return Text(f"tl.{value.operation}({args[0].code}, {args[1].code})")
         return super().apply(value, args)
 
     def cast(self, value: Text, source: str, dtype: str) -> Text:
@@ -283,6 +285,11 @@ def _rounds(loop: LoopPlan, body: str) -> str:
     points = f"reversed(range({count}))" if loop.reverse else f"range({count})"
     swaps = "".join(f"    {a}, {b} = {b}, {a}\n" for a, b in loop.swaps)
     return f"    for {loop.variable} in {points}:\n" + textwrap.indent(body + swaps, "    ")
+
+
+def _is_size(value: Value) -> bool:
+    """Whether `value` is one number for the whole kernel, known when it is compiled."""
+    return isinstance(value, IndexValue) and all(n.isupper() for n in names(value.expression))
 
 
 def _blocks(extent: Expression) -> str:

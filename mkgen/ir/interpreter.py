@@ -4,6 +4,8 @@
 units of the machine epsilon, by the usual rules (Higham, Accuracy and Stability of Numerical
 Algorithms, ch. 3): a sum of K terms adds sqrt(K) * sum |terms|, a product e_a |b| + |a| e_b + |ab|,
 a function |f'(x)| e_x + |f(x)|. For one contraction: sqrt(K) times the sum of absolute terms.
+Errors that the terms of a sum already have add up as a root of squares, as independent ones do:
+their plain sum would let a network of ten layers be wrong in its second digit.
 """
 
 from __future__ import annotations
@@ -302,7 +304,8 @@ class _Nest:
         error = np.broadcast_to(operand.error, shape)
         if combine == "sum":
             terms = np.abs(full.astype(np.float64)).sum(axis=where, keepdims=True)
-            return Numbers(result, error.sum(axis=where, keepdims=True) + math.sqrt(count) * terms)
+            carried = np.sqrt(np.square(error).sum(axis=where, keepdims=True))
+            return Numbers(result, carried + math.sqrt(count) * terms)
         if combine == "prod":
             with np.errstate(all="ignore"):
                 relative = np.nan_to_num(error / np.abs(full), posinf=0.0)
@@ -324,7 +327,8 @@ class _Nest:
         count = count.reshape([-1 if i == axis else 1 for i in range(len(shape))])
         if combine == "sum":
             terms = np.cumsum(np.abs(full.astype(np.float64)), axis=axis)
-            return Numbers(result, np.cumsum(error, axis=axis) + count * terms)
+            carried = np.sqrt(np.cumsum(np.square(error), axis=axis))
+            return Numbers(result, carried + count * terms)
         if combine == "prod":
             with np.errstate(all="ignore"):
                 relative = np.nan_to_num(error / np.abs(full), posinf=0.0)
@@ -363,8 +367,8 @@ class _Nest:
             bound = sides[side].error
             if bound is not None and bound.any():
                 wide = bound.reshape(squeezed[own].shape)
-                pair = (wide, other) if side == 0 else (other, wide)
-                total = total + np.einsum(spec, *pair, optimize=True).reshape(shape)
+                pair = [np.square(p) for p in ((wide, other) if side == 0 else (other, wide))]
+                total = total + np.sqrt(np.einsum(spec, *pair, optimize=True)).reshape(shape)
         return Numbers(result, total)
 
 

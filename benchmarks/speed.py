@@ -80,7 +80,7 @@ def measured(
 ) -> float:  # fmt: skip
     """Median seconds of `candidate`, the cache flushed between runs."""
     program = candidate.program(made.workload)
-    artifact = compile_program(workers, made.backend, program, cache)
+    artifact = compile_program(workers, made.backend, program, cache, 300.0)
     executor = next(e for e in made.backend.executors() if e.role == "device")
     loaded = executor.load(program, artifact, directory)
     try:

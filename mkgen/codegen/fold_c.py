@@ -35,7 +35,8 @@ def _line(line: str, width: int) -> list[str]:
     if code.startswith("//"):
         return _comment(indent, code[2:].split(), width)
     code, mark, remark = code.partition("  // ")
-    above = _comment(indent, (remark[:1].upper() + remark[1:]).split(), width) if mark else []
+    sentence = f"{remark[:1].upper()}{remark[1:].rstrip('.')}."
+    above = _comment(indent, sentence.split(), width) if mark else []
     if code.startswith("#"):  # a macro is one line for the preprocessor
         return [*above, code]
     return above + _statement(indent, code, width)

@@ -11,7 +11,7 @@ __device__ float maximum(float a, float b) { return b > a || b != b ? b : a; }
 
 constexpr int LANES = 32;
 
-// Columns of a thread
+// Columns of a thread.
 constexpr int HIGHEST_VALUES = (CLASSES + HIGHEST_THREADS - 1) / HIGHEST_THREADS;
 
 // The largest of `value` over the work-group; every thread gets it.

@@ -24,7 +24,7 @@ __device__ float maximum(float a, float b) { return b > a || b != b ? b : a; }
 
 constexpr int LANES = 32;
 
-// Columns of a thread
+// Columns of a thread.
 constexpr int LAYER_NORM_VALUES = (D + LAYER_NORM_THREADS - 1) / LAYER_NORM_THREADS;
 
 // The sum of `value` over the work-group; every thread gets it.
@@ -418,7 +418,7 @@ linear_1_kernel(const float* __restrict__ project_weight,
     }
 }
 
-// Columns of a thread
+// Columns of a thread.
 constexpr int LAYER_NORM_1_VALUES = (D + LAYER_NORM_1_THREADS - 1) / LAYER_NORM_1_THREADS;
 
 extern "C" __global__ void __launch_bounds__(LAYER_NORM_1_THREADS)

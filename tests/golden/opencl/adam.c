@@ -3,12 +3,8 @@
 // Sizes. Everything below follows from them.
 #define SIZE 33554432
 // Parameters of this variant.
-#define LERP_THREADS 512
-#define LERP_ITEMS   8
-#define ADD_THREADS  512
-#define ADD_ITEMS    8
-#define SUB_THREADS  512
-#define SUB_ITEMS    8
+#define THREADS 512
+#define ITEMS   8
 
 // Sets the arguments of a kernel and enqueues it.
 static cl_int enqueue(cl_command_queue queue, cl_program program, const char* name,
@@ -30,24 +26,8 @@ static cl_int enqueue(cl_command_queue queue, cl_program program, const char* na
 // Enqueues on an in-order queue; `program` is built from the .cl file.
 cl_int adam_f32(cl_command_queue queue, cl_program program, cl_mem parameter, cl_mem gradient,
                 cl_mem mean, cl_mem square, cl_mem y1, cl_mem y2, cl_mem y3, cl_event* event) {
-  cl_int status = CL_SUCCESS;
-  if (status == CL_SUCCESS) {
-    const cl_mem* const arguments[] = {&gradient, &mean, &y2};
-    const size_t groups[] = {(SIZE + LERP_THREADS * LERP_ITEMS - 1) / (LERP_THREADS * LERP_ITEMS)};
-    const size_t local[] = {LERP_THREADS};
-    status = enqueue(queue, program, "lerp_kernel", 3, arguments, 1, groups, local, NULL);
-  }
-  if (status == CL_SUCCESS) {
-    const cl_mem* const arguments[] = {&gradient, &square, &y3};
-    const size_t groups[] = {(SIZE + ADD_THREADS * ADD_ITEMS - 1) / (ADD_THREADS * ADD_ITEMS)};
-    const size_t local[] = {ADD_THREADS};
-    status = enqueue(queue, program, "add_kernel", 3, arguments, 1, groups, local, NULL);
-  }
-  if (status == CL_SUCCESS) {
-    const cl_mem* const arguments[] = {&parameter, &gradient, &mean, &square, &y1};
-    const size_t groups[] = {(SIZE + SUB_THREADS * SUB_ITEMS - 1) / (SUB_THREADS * SUB_ITEMS)};
-    const size_t local[] = {SUB_THREADS};
-    status = enqueue(queue, program, "sub_kernel", 5, arguments, 1, groups, local, event);
-  }
-  return status;
+  const cl_mem* const arguments[] = {&parameter, &gradient, &mean, &square, &y2, &y3, &y1};
+  const size_t groups[] = {(SIZE + THREADS * ITEMS - 1) / (THREADS * ITEMS)};
+  const size_t local[] = {THREADS};
+  return enqueue(queue, program, "adam_kernel", 7, arguments, 1, groups, local, event);
 }

@@ -41,7 +41,7 @@
 // The larger of two; NaN wins, as in PyTorch.
 float maximum(float a, float b) { return b > a || b != b ? b : a; }
 
-// Columns of a thread
+// Columns of a thread.
 #define LAYER_NORM_VALUES ((D + LAYER_NORM_THREADS - 1) / LAYER_NORM_THREADS)
 
 // The sum of `value` over the work-group; every thread gets it.
@@ -445,7 +445,7 @@ void linear_1_kernel(__global const float* restrict project_weight,
     }
 }
 
-// Columns of a thread
+// Columns of a thread.
 #define LAYER_NORM_1_VALUES ((D + LAYER_NORM_1_THREADS - 1) / LAYER_NORM_1_THREADS)
 
 __kernel __attribute__((reqd_work_group_size(LAYER_NORM_1_THREADS, 1, 1)))

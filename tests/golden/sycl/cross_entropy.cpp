@@ -14,7 +14,7 @@ constexpr float INFINITE = std::numeric_limits<float>::infinity();
 // The larger of two; NaN wins, as in PyTorch.
 inline float maximum(float a, float b) { return b > a || b != b ? b : a; }
 
-// Columns of a thread
+// Columns of a thread.
 constexpr int HIGHEST_VALUES = (CLASSES + HIGHEST_THREADS - 1) / HIGHEST_THREADS;
 
 // The largest of `value` over the work-group; every thread gets it.

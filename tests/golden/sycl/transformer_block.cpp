@@ -27,7 +27,7 @@ constexpr float INFINITE = std::numeric_limits<float>::infinity();
 // The larger of two; NaN wins, as in PyTorch.
 inline float maximum(float a, float b) { return b > a || b != b ? b : a; }
 
-// Columns of a thread
+// Columns of a thread.
 constexpr int LAYER_NORM_VALUES = (D + LAYER_NORM_THREADS - 1) / LAYER_NORM_THREADS;
 
 extern "C" SYCL_EXT_ONEAPI_FUNCTION_PROPERTY((exp_::nd_range_kernel<1>))
@@ -416,7 +416,7 @@ void linear_1_kernel(const float* project_weight, const float* scaled_dot_produc
     }
 }
 
-// Columns of a thread
+// Columns of a thread.
 constexpr int LAYER_NORM_1_VALUES = (D + LAYER_NORM_1_THREADS - 1) / LAYER_NORM_1_THREADS;
 
 extern "C" SYCL_EXT_ONEAPI_FUNCTION_PROPERTY((exp_::nd_range_kernel<1>))

@@ -49,11 +49,13 @@ def _widest_group(line: str) -> tuple[int, int] | None:
 
 
 def _items(inner: str) -> list[str]:
-    """The parts between commas that are in no bracket."""
+    """The parts between commas that are in no bracket, nor between a lambda's parameters."""
     parts, depth = [""], 0
     for letter in inner:
         depth += (letter in _OPEN) - (letter in _CLOSE)
-        if letter == "," and depth == 0:
+        own = parts[-1].lstrip()
+        parameters = own.startswith("lambda ") and ":" not in own
+        if letter == "," and depth == 0 and not parameters:
             parts.append("")
         else:
             parts[-1] += letter

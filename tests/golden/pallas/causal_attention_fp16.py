@@ -227,15 +227,11 @@ def causal_attention_fp16(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array
             pl.BlockSpec((None, min(B * H, WEIGHTS_TILE), min(T, WEIGHTS_TILE)), scores_block),
             pl.BlockSpec(
                 (min(B * H, WEIGHTS_TILE), min(T, WEIGHTS_TILE)),
-                lambda tt,
-                i_block,
-                t_block: (i_block, t_block),
+                lambda tt, i_block, t_block: (i_block, t_block),
             ),
             pl.BlockSpec(
                 (min(B * H, WEIGHTS_TILE), min(T, WEIGHTS_TILE)),
-                lambda tt,
-                i_block,
-                t_block: (i_block, t_block),
+                lambda tt, i_block, t_block: (i_block, t_block),
             ),
         ],
         out_specs=pl.BlockSpec(

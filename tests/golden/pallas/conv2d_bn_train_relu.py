@@ -155,8 +155,7 @@ def conv2d_bn_train_relu(
         in_specs=[
             pl.BlockSpec(
                 (min(N * P * Q, RELU_TILE), min(K, RELU_TILE)),
-                lambda k_block,
-                n_block: (n_block, k_block),
+                lambda k_block, n_block: (n_block, k_block),
             ),
             pl.BlockSpec((1, min(K, RELU_TILE)), lambda k_block, n_block: (0, k_block)),
         ],
@@ -173,8 +172,7 @@ def conv2d_bn_train_relu(
         in_specs=[
             pl.BlockSpec(
                 (min(N * P * Q, RELU_TILE), min(K, RELU_TILE)),
-                lambda k_block,
-                n_block: (n_block, k_block),
+                lambda k_block, n_block: (n_block, k_block),
             ),
             pl.BlockSpec((1, min(K, RELU_TILE)), lambda k_block, n_block: (0, k_block)),
             pl.BlockSpec((1, min(K, RELU_TILE)), lambda k_block, n_block: (0, k_block)),
@@ -222,8 +220,7 @@ def conv2d_bn_train_relu(
         in_specs=[
             pl.BlockSpec(
                 (min(N * P * Q, RELU_TILE), min(K, RELU_TILE)),
-                lambda n_block,
-                k_block: (n_block, k_block),
+                lambda n_block, k_block: (n_block, k_block),
             ),
             pl.BlockSpec((1, min(K, RELU_TILE)), lambda n_block, k_block: (0, k_block)),
             pl.BlockSpec((1, min(K, RELU_TILE)), lambda n_block, k_block: (0, k_block)),
@@ -233,8 +230,7 @@ def conv2d_bn_train_relu(
         ],
         out_specs=pl.BlockSpec(
             (min(N * P * Q, RELU_TILE), min(K, RELU_TILE)),
-            lambda n_block,
-            k_block: (n_block, k_block),
+            lambda n_block, k_block: (n_block, k_block),
         ),
         name="relu_kernel",
     )(

@@ -114,15 +114,13 @@ def grouped_conv2d(x: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Arra
         in_specs=[
             pl.BlockSpec(
                 (min(N * P * Q, TILE), min(GROUPS * GROUP_K, TILE)),
-                lambda n_block,
-                g_block: (n_block, g_block),
+                lambda n_block, g_block: (n_block, g_block),
             ),
             pl.BlockSpec((1, min(GROUPS * GROUP_K, TILE)), lambda n_block, g_block: (0, g_block)),
         ],
         out_specs=pl.BlockSpec(
             (min(N * P * Q, TILE), min(GROUPS * GROUP_K, TILE)),
-            lambda n_block,
-            g_block: (n_block, g_block),
+            lambda n_block, g_block: (n_block, g_block),
         ),
         name="grouped_conv2d_kernel",
     )(

@@ -268,8 +268,7 @@ def gru_2layer(
         in_specs=[
             pl.BlockSpec(
                 (None, min(B, H_L0_TILE), min(H, H_L0_TILE)),
-                lambda b_block,
-                k_block: (0, b_block, k_block),
+                lambda b_block, k_block: (0, b_block, k_block),
             ),
         ],
         out_specs=pl.BlockSpec(
@@ -305,53 +304,45 @@ def gru_2layer(
             in_specs=[
                 pl.BlockSpec(
                     (None, min(B, H_NEXT_L0_TILE), min(H, H_NEXT_L0_TILE)),
-                    lambda b_block,
-                    k_block: (1, b_block, k_block),
+                    lambda b_block, k_block: (1, b_block, k_block),
                 ),
                 pl.BlockSpec(
                     (None, min(B, H_NEXT_L0_TILE), min(H, H_NEXT_L0_TILE)),
-                    lambda b_block,
-                    k_block: (1, b_block, k_block),
+                    lambda b_block, k_block: (1, b_block, k_block),
                 ),
                 pl.BlockSpec(
                     (None, 1, min(H, H_NEXT_L0_TILE)), lambda b_block, k_block: (1, 0, k_block)
                 ),
                 pl.BlockSpec(
                     (None, min(B, H_NEXT_L0_TILE), min(H, H_NEXT_L0_TILE)),
-                    lambda b_block,
-                    k_block: (2, b_block, k_block),
+                    lambda b_block, k_block: (2, b_block, k_block),
                 ),
                 pl.BlockSpec(
                     (None, min(B, H_NEXT_L0_TILE), min(H, H_NEXT_L0_TILE)),
-                    lambda b_block,
-                    k_block: (0, b_block, k_block),
+                    lambda b_block, k_block: (0, b_block, k_block),
                 ),
                 pl.BlockSpec(
                     (None, min(B, H_NEXT_L0_TILE), min(H, H_NEXT_L0_TILE)),
-                    lambda b_block,
-                    k_block: (0, b_block, k_block),
+                    lambda b_block, k_block: (0, b_block, k_block),
                 ),
                 pl.BlockSpec(
                     (None, 1, min(H, H_NEXT_L0_TILE)), lambda b_block, k_block: (0, 0, k_block)
                 ),
                 pl.BlockSpec(
                     (None, min(B, H_NEXT_L0_TILE), min(H, H_NEXT_L0_TILE)),
-                    lambda b_block,
-                    k_block: (2, b_block, k_block),
+                    lambda b_block, k_block: (2, b_block, k_block),
                 ),
                 pl.BlockSpec(
                     (None, 1, min(H, H_NEXT_L0_TILE)), lambda b_block, k_block: (2, 0, k_block)
                 ),
                 pl.BlockSpec(
                     (min(B, H_NEXT_L0_TILE), min(H, H_NEXT_L0_TILE)),
-                    lambda b_block,
-                    k_block: (b_block, k_block),
+                    lambda b_block, k_block: (b_block, k_block),
                 ),
             ],
             out_specs=pl.BlockSpec(
                 (min(B, H_NEXT_L0_TILE), min(H, H_NEXT_L0_TILE)),
-                lambda b_block,
-                k_block: (b_block, k_block),
+                lambda b_block, k_block: (b_block, k_block),
             ),
             name="h_next_l0_kernel",
         )(
@@ -397,8 +388,7 @@ def gru_2layer(
         in_specs=[
             pl.BlockSpec(
                 (None, min(B, H_L1_TILE), min(H, H_L1_TILE)),
-                lambda b_block,
-                k_block: (1, b_block, k_block),
+                lambda b_block, k_block: (1, b_block, k_block),
             ),
         ],
         out_specs=pl.BlockSpec(
@@ -434,53 +424,45 @@ def gru_2layer(
             in_specs=[
                 pl.BlockSpec(
                     (None, min(B, H_NEXT_L1_TILE), min(H, H_NEXT_L1_TILE)),
-                    lambda b_block,
-                    k_block: (1, b_block, k_block),
+                    lambda b_block, k_block: (1, b_block, k_block),
                 ),
                 pl.BlockSpec(
                     (None, min(B, H_NEXT_L1_TILE), min(H, H_NEXT_L1_TILE)),
-                    lambda b_block,
-                    k_block: (1, b_block, k_block),
+                    lambda b_block, k_block: (1, b_block, k_block),
                 ),
                 pl.BlockSpec(
                     (None, 1, min(H, H_NEXT_L1_TILE)), lambda b_block, k_block: (1, 0, k_block)
                 ),
                 pl.BlockSpec(
                     (None, min(B, H_NEXT_L1_TILE), min(H, H_NEXT_L1_TILE)),
-                    lambda b_block,
-                    k_block: (2, b_block, k_block),
+                    lambda b_block, k_block: (2, b_block, k_block),
                 ),
                 pl.BlockSpec(
                     (None, min(B, H_NEXT_L1_TILE), min(H, H_NEXT_L1_TILE)),
-                    lambda b_block,
-                    k_block: (0, b_block, k_block),
+                    lambda b_block, k_block: (0, b_block, k_block),
                 ),
                 pl.BlockSpec(
                     (None, min(B, H_NEXT_L1_TILE), min(H, H_NEXT_L1_TILE)),
-                    lambda b_block,
-                    k_block: (0, b_block, k_block),
+                    lambda b_block, k_block: (0, b_block, k_block),
                 ),
                 pl.BlockSpec(
                     (None, 1, min(H, H_NEXT_L1_TILE)), lambda b_block, k_block: (0, 0, k_block)
                 ),
                 pl.BlockSpec(
                     (None, min(B, H_NEXT_L1_TILE), min(H, H_NEXT_L1_TILE)),
-                    lambda b_block,
-                    k_block: (2, b_block, k_block),
+                    lambda b_block, k_block: (2, b_block, k_block),
                 ),
                 pl.BlockSpec(
                     (None, 1, min(H, H_NEXT_L1_TILE)), lambda b_block, k_block: (2, 0, k_block)
                 ),
                 pl.BlockSpec(
                     (min(B, H_NEXT_L1_TILE), min(H, H_NEXT_L1_TILE)),
-                    lambda b_block,
-                    k_block: (b_block, k_block),
+                    lambda b_block, k_block: (b_block, k_block),
                 ),
             ],
             out_specs=pl.BlockSpec(
                 (min(B, H_NEXT_L1_TILE), min(H, H_NEXT_L1_TILE)),
-                lambda b_block,
-                k_block: (b_block, k_block),
+                lambda b_block, k_block: (b_block, k_block),
             ),
             name="h_next_l1_kernel",
         )(

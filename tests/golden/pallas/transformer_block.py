@@ -390,15 +390,11 @@ def transformer_block(
             pl.BlockSpec((None, min(B * HEADS, WEIGHTS_TILE), min(T, WEIGHTS_TILE)), scores_block),
             pl.BlockSpec(
                 (min(B * HEADS, WEIGHTS_TILE), min(T, WEIGHTS_TILE)),
-                lambda tt,
-                i_block,
-                t_block: (i_block, t_block),
+                lambda tt, i_block, t_block: (i_block, t_block),
             ),
             pl.BlockSpec(
                 (min(B * HEADS, WEIGHTS_TILE), min(T, WEIGHTS_TILE)),
-                lambda tt,
-                i_block,
-                t_block: (i_block, t_block),
+                lambda tt, i_block, t_block: (i_block, t_block),
             ),
         ],
         out_specs=pl.BlockSpec(
@@ -464,9 +460,7 @@ def transformer_block(
         ],
         out_specs=pl.BlockSpec(
             (min(B * T, LINEAR_1_TILE), min(D, LINEAR_1_TILE)),
-            lambda b_block,
-            d_block,
-            dd: (b_block, d_block),
+            lambda b_block, d_block, dd: (b_block, d_block),
         ),
         scratch_shapes=[
             pltpu.VMEM((min(B * T, LINEAR_1_TILE), min(D, LINEAR_1_TILE)), jnp.float32)
@@ -553,26 +547,22 @@ def transformer_block(
         in_specs=[
             pl.BlockSpec(
                 (min(B * T, LINEAR_3_TILE), min(D, LINEAR_3_TILE)),
-                lambda b_block,
-                d_block: (b_block, d_block),
+                lambda b_block, d_block: (b_block, d_block),
             ),
             pl.BlockSpec(
                 (min(B * T, LINEAR_3_TILE), min(D, LINEAR_3_TILE)),
-                lambda b_block,
-                d_block: (b_block, d_block),
+                lambda b_block, d_block: (b_block, d_block),
             ),
             pl.BlockSpec((1, min(D, LINEAR_3_TILE)), lambda b_block, d_block: (0, d_block)),
             pl.BlockSpec(
                 (min(B * T, LINEAR_3_TILE), min(D, LINEAR_3_TILE)),
-                lambda b_block,
-                d_block: (b_block, d_block),
+                lambda b_block, d_block: (b_block, d_block),
             ),
             pl.BlockSpec((1, min(D, LINEAR_3_TILE)), lambda b_block, d_block: (0, d_block)),
         ],
         out_specs=pl.BlockSpec(
             (min(B * T, LINEAR_3_TILE), min(D, LINEAR_3_TILE)),
-            lambda b_block,
-            d_block: (b_block, d_block),
+            lambda b_block, d_block: (b_block, d_block),
         ),
         name="linear_3_kernel",
     )(

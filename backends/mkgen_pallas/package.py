@@ -158,5 +158,8 @@ def _to_jax(tensor: torch.Tensor):
 
 def _to_torch(array, dtype: torch.dtype) -> torch.Tensor:
     # A copy: an op may not give away memory that JAX believes it owns.
-    return torch.from_dlpack(array).to(dtype, copy=True)
+    copied = torch.from_dlpack(array).to(dtype, copy=True)
+    if copied.is_cuda:  # JAX may use the memory again as soon as `array` is gone
+        torch.cuda.current_stream(copied.device).synchronize()
+    return copied
 """

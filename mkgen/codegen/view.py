@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from mkgen.codegen.printer import (
     Printer,
@@ -236,6 +236,19 @@ class View:
         found = {v.stored if isinstance(v, Load) else "" for v in sides}
         return found.pop() if len(found) == 1 else ""
 
+    def strided(self) -> bool:
+        """Whether what a row-wise kernel reads lies row beside row, not column beside column."""
+        rows, cols = ({a.name for a in axes} for axes in (self.kernel.rows, self.kernel.cols))
+        if self.kernel.kind != "rowwise" or not rows:
+            return False
+        first = next(
+            (v for v in walk_value(self.kernel.reductions[0].value) if _walks(v, cols)), None
+        )
+        if first is None:
+            return False
+        fastest = value_names_of(first.index[-1])
+        return bool(fastest & rows) and not fastest & cols
+
     def plain(self) -> bool:
         """Whether a contraction multiplies float32 buffers as they lie, not windows or results."""
         if self.kernel.kind != "contraction":
@@ -313,6 +326,11 @@ class View:
             for s in self.kernel.stores
         ]
         return self.stores(stores, scope, sorted(known))
+
+
+def _walks(value: Value, axes: set[str]) -> TypeGuard[Load]:
+    """Whether `value` is a load that `axes` move."""
+    return isinstance(value, Load) and bool(value_names(value) & axes)
 
 
 def value_names_of(index: Expression) -> frozenset[str]:

@@ -27,10 +27,8 @@ def main() -> int:
     backends = tuple(options.backend or BACKENDS)
     done = {line.key: line for line in read_lines(options.results)}
     started = time.monotonic()
-    cells = []
-    for cell in draw(options.seed, options.count, options.per_cell, backends):
-        if all(options.match in " ".join(m.key) for m in cell):
-            cells.append([m for m in cell if m.key not in done])
+    drawn = draw(options.seed, options.count, options.per_cell, backends, options.match)
+    cells = [[m for m in cell if m.key not in done] for cell in drawn]
     chosen = [m for cell in cells for m in cell]
     print(f"seed {options.seed}: {len(chosen)} to run, {len(done)} known", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="mkgen-mutants-") as scratch:
@@ -55,7 +53,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=560, help="mutants drawn")
     parser.add_argument("--per-cell", type=int, default=6, help="of one task on one backend")
     parser.add_argument("--backend", action="append", choices=BACKENDS, help="default: all six")
-    parser.add_argument("--match", default="", help="only cells whose tasks or texts hold this")
+    parser.add_argument("--match", default="", help="only mutants whose task or text holds this")
     parser.add_argument("--jobs", type=int, default=2, help="cells at once")
     parser.add_argument("--minutes", type=float, default=600.0, help="start no mutant after these")
     parser.add_argument(

@@ -136,12 +136,13 @@ def mutants_of(backend_name: str, task_name: str) -> Iterator[Mutant]:
 
 
 def draw(
-    seed: int, count: int, per_cell: int, backends: Sequence[str] = BACKENDS
+    seed: int, count: int, per_cell: int, backends: Sequence[str] = BACKENDS, match: str = ""
 ) -> Iterator[list[Mutant]]:
     """About `count` mutants over all tasks, by cells: up to `per_cell` of one task on one backend.
 
     Backends take turns, so that the first cells are one of each task; of a cell's mutants those
-    of the kinds drawn least so far come first. Only the cells reached are rendered.
+    of the kinds drawn least so far come first. Only the cells reached are rendered. `match` is a
+    text that task, backend or description must hold.
     """
     drawn: Counter[str] = Counter()
     made = 0
@@ -149,7 +150,8 @@ def draw(
         if made >= count:
             return
         try:
-            left = list(mutants_of(backend_name, task_name))
+            all_of_cell = mutants_of(backend_name, task_name)
+            left = [m for m in all_of_cell if match in " ".join(m.key)]
         except UnsupportedError:
             continue
         random.Random(f"{seed} {backend_name} {task_name}").shuffle(left)

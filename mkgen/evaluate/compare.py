@@ -1,9 +1,9 @@
 """Comparison of a candidate's arrays with what is expected; in the parent, in blocks.
 
 A floating element is right when its error from the float64 oracle is within its budget,
-`max(OWN_FACTOR * own_error, floor)`, and one rounding more where the output is of 16 bits; NaN
-and infinities must stand exactly where the oracle, rounded to the output's dtype, has them.
-Everything else is exact, but for the indices of equally good elements.
+`max(OWN_FACTOR * own_error, floor)`; NaN and infinities must stand exactly where the oracle,
+rounded to the output's dtype, has them. Everything else is exact, but for the indices of
+equally good elements.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import ml_dtypes
 import numpy as np
@@ -57,14 +57,11 @@ class Expected:
     index: IndexOutput | None = None
     strict_error: float = 0.0
     """PyTorch's own error without what a relaxed precision class adds to it."""
-    rounding: np.ndarray = field(default_factory=lambda: np.zeros(()))
-    """Of a 16-bit output: what one rounding to it costs each element, on top of the budget. The
-    errors above are without it."""
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return self.oracle.nbytes + self.floor.nbytes + self.rounding.nbytes
+        return self.oracle.nbytes + self.floor.nbytes
 
 
 @dataclass(frozen=True)
@@ -169,7 +166,6 @@ def _compare_floats(expected: Expected, got: np.ndarray) -> Comparison:
     # half a unit in the last place above the largest number is where rounding gives infinity
     overflow = largest * (1 + epsilon(expected.dtype) / 4)
     floor = np.broadcast_to(expected.floor, got.shape)
-    rounding = np.broadcast_to(expected.rounding, got.shape)
     for block in blocks(got.shape):
         want = expected.oracle[block]
         have = got[block].astype(np.float64)
@@ -179,7 +175,7 @@ def _compare_floats(expected: Expected, got: np.ndarray) -> Comparison:
         finite = ~special & np.isfinite(have)
         same = special & ((target == have) | (np.isnan(target) & np.isnan(have)))
         allowed = np.asarray(floor[block], np.float64)
-        budget = np.where(np.isfinite(allowed), np.maximum(allowed, own), own) + rounding[block]
+        budget = np.where(np.isfinite(allowed), np.maximum(allowed, own), own)
         error = np.abs(np.where(finite, have - np.where(finite, want, 0.0), 0.0))
         wrong = ~(finite | same) | (error > budget)
         state.see(error[finite], want[finite], budget[finite])

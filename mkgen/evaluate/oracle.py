@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from mkgen.errors import UserError
@@ -237,36 +236,27 @@ def _expected(
         # Thresholds and rounding belong to the task's dtype: what PyTorch gives there is right.
         return Expected(label, state, dtype, own[0], 0.0, np.zeros(()))
     oracle = oracle.astype(np.float64, copy=False)
-    # A 16-bit output is computed in float32 and rounded once. What that costs depends on each
-    # element's size, so it is allowed to each by itself: bits cut off cost twice as much.
+    strict = _own_error(oracle, own[0])
+    error = max(strict, *(_own_error(oracle, o) for o in own))
+    # 16-bit floats are computed in float32 and rounded once, to half a unit in the last place
     narrow = dtype.itemsize == 2
-    once = _rounding(oracle, dtype) if narrow else np.zeros(())
-    strict = _own_error(oracle, own[0], once)
-    error = max(strict, *(_own_error(oracle, o, once) for o in own))
     eps = epsilon(np.dtype(np.float32)) if narrow else epsilon(dtype)
     if dtype == np.float64:
         # The oracle is no wider than the output; its own rounding stands for PyTorch's.
         error = max(error, eps * _largest(oracle))
     terms, count = scale
     floor = np.abs(np.asarray(terms)) * (FLOOR_FACTOR * eps * float(np.sqrt(count)))
+    if narrow:
+        floor = floor + np.abs(np.nan_to_num(oracle, posinf=0.0, neginf=0.0)) * epsilon(dtype) / 2
     np.broadcast_to(floor, oracle.shape)  # refuse a scale of another shape here, not in a compare
-    return Expected(label, state, dtype, oracle, error, floor, strict_error=strict, rounding=once)
+    return Expected(label, state, dtype, oracle, error, floor, strict_error=strict)
 
 
-def _rounding(oracle: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """What one rounding to `dtype` may cost each element: half a unit in the last place."""
-    size = np.abs(np.nan_to_num(oracle, posinf=0.0, neginf=0.0))
-    info = ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
-    return np.asarray(np.maximum(size, float(info.smallest_normal)) * (float(info.eps) / 2))
-
-
-def _own_error(oracle: np.ndarray, own: np.ndarray, once: np.ndarray) -> float:
-    """The worst error; of each element only what exceeds `once`."""
-    worst, once = 0.0, np.broadcast_to(once, oracle.shape)
+def _own_error(oracle: np.ndarray, own: np.ndarray) -> float:
+    worst = 0.0
     for block in blocks(oracle.shape):
         with np.errstate(invalid="ignore", over="ignore"):
-            off = np.abs(oracle[block] - own[block].astype(np.float64)) - once[block]
-            worst = max(worst, _largest_of(np.where(off > 0.0, off, 0.0)))
+            worst = max(worst, _largest_of(oracle[block] - own[block].astype(np.float64)))
     return worst
 
 
@@ -280,7 +270,7 @@ def _largest_of(array: np.ndarray) -> float:
 
 def _ill_conditioned(expected: Sequence[Expected], workload: Workload) -> str:
     for output in expected:
-        floor = _largest(np.asarray(output.floor)) + _largest(np.asarray(output.rounding))
+        floor = _largest(np.asarray(output.floor))
         if is_floating(output.dtype) and output.strict_error > ILL_CONDITIONED_FACTOR * floor:
             off = output.strict_error
             return (

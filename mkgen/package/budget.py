@@ -9,7 +9,7 @@ import numpy as np
 from mkgen.codegen.candidate import lowered, scales
 from mkgen.errors import UserError
 from mkgen.evaluate.arrays import is_floating
-from mkgen.evaluate.compare import OWN_FACTOR, Expected
+from mkgen.evaluate.compare import OWN_FACTOR
 from mkgen.evaluate.oracle import Judge
 from mkgen.expression import names
 from mkgen.ir.nest import Loop
@@ -45,7 +45,10 @@ def test_budget(task: Task, workload: Workload, record: Record) -> Budget:
         largest = record.error.budget if record.error else 0.0
         return Budget(largest, "the largest of record.json")
     floats = [e for e in case.expected if is_floating(e.dtype)]
-    allowed = max((_largest(e) for e in floats), default=0.0)
+    allowed = max(
+        (max(OWN_FACTOR * e.own_error, float(np.max(e.floor, initial=0.0))) for e in floats),
+        default=0.0,
+    )
     largest = record.error.budget if record.error else 0.0
     # Three digits are plenty, and keep the text the same where a library rounds another way.
     rounded = float(f"{max(allowed, largest):.3g}")
@@ -53,12 +56,6 @@ def test_budget(task: Task, workload: Workload, record: Record) -> Budget:
         return Budget(0.0, "the output is exact")
     relaxed = "" if record.precision is PrecisionClass.STRICT else f" in {record.precision.value}"
     return Budget(rounded, f"mkgen's budget for sums of this length{relaxed}")
-
-
-def _largest(expected: Expected) -> float:
-    # Elements of the package's size may be larger than these, and so may their rounding.
-    own = expected.own_error + float(np.max(expected.rounding, initial=0.0))
-    return max(OWN_FACTOR * own, float(np.max(expected.floor, initial=0.0)))
 
 
 def _small(task: Task, workload: Workload) -> Workload:

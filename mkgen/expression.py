@@ -264,9 +264,9 @@ def substitute(expression: Expression, replacements: Mapping[str, Expression]) -
         left = substitute(expression.left, replacements)
         return binary(expression.op, left, substitute(expression.right, replacements))
     if isinstance(expression, Call):
-        return Call(
-            expression.function, tuple(substitute(a, replacements) for a in expression.args)
-        )
+        args = tuple(substitute(a, replacements) for a in expression.args)
+        single = expression.function == "ceil_div" and args[0] == Int(1)
+        return Int(1) if single else Call(expression.function, args)
     return expression
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pytest
+
 from mkgen.codegen.candidate import Generator, TemplateCandidate
 from mkgen.codegen.registry import backend_named
 from mkgen.program import Program
@@ -15,6 +17,18 @@ from mkgen.tune.model import estimate
 BACKENDS = ("cuda", "hip", "triton", "pallas", "sycl", "opencl")
 C_FAMILY = ("cuda", "hip", "sycl", "opencl")
 TASKS = tuple(task_files())
+
+#: One task of each category, and the recurrence: what tests over tasks take in the normal run.
+SAMPLE = (
+    "relu", "gru_2layer", "mlp", "causal_attention_fp16", "bias_gelu", "conv2d",
+    "conv2d_bn_train_relu", "index_add_duplicates", "mse_loss", "cumsum", "matmul", "layer_norm",
+    "adam", "max_pool2d_indices", "argmax_ties", "bilinear_resize",
+)  # fmt: skip
+
+#: For `parametrize`: the sample, and every other task in `make acceptance`.
+EACH_TASK = tuple(
+    task if task in SAMPLE else pytest.param(task, marks=pytest.mark.acceptance) for task in TASKS
+)
 
 #: Every target the acceptance criteria name; the first of a backend is its default arch.
 TARGETS = (

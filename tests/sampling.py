@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -14,3 +14,8 @@ def every(step: int, items: Sequence[Any]) -> list[Any]:
         item if position % step == 0 else pytest.param(item, marks=pytest.mark.acceptance)
         for position, item in enumerate(items)
     ]
+
+
+def those(names: Iterable[str], wanted: Collection[str]) -> list[object]:
+    """All of `names`; those that are not in `wanted` only with `-m acceptance`."""
+    return [n if n in wanted else pytest.param(n, marks=pytest.mark.acceptance) for n in names]

@@ -26,10 +26,13 @@ from mkgen.tune.choose import choose
 from tests.matrix_support import BACKENDS, TARGETS, TASKS, default_target, generator, spread
 from tests.test_codegen_launchers import check
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(6 * 3600)]
 
 #: Two toolchains at once: the machine that runs this has two cores.
 JOBS = 2
+
+#: Longest task name, for the printed tables.
+WIDTH = max(len(task) for task in TASKS) + 2
 
 #: What `Artifact.checked` must say: words of the check, then how the arch is written in it.
 CHECKED = {
@@ -106,7 +109,7 @@ def fault(record: Record, artifact: Artifact | None, excess: str) -> str:
 
 
 def test_every_task_passes_on_every_backend(bench: Bench) -> None:
-    """72 of 72: one text, compiled within the device's limits, right on check and held-out."""
+    """Every cell: one text, compiled within the device's limits, right on check and held-out."""
     cells = [(t, b) for t in TASKS for b in BACKENDS]
     started = time.monotonic()
 
@@ -122,23 +125,23 @@ def test_every_task_passes_on_every_backend(bench: Bench) -> None:
             share = record.error.share if record.error else 0.0
         taken = time.monotonic() - begun
         verdict = problem or f"pass, error {share:.2f} of the budget"
-        print(f"{task:18}{backend:8}{taken:6.1f} s  {verdict}", flush=True)
+        print(f"{task:{WIDTH}}{backend:8}{taken:6.1f} s  {verdict}", flush=True)
         return problem
 
     with ThreadPoolExecutor(JOBS) as threads:
         problems = dict(zip(cells, threads.map(cell, cells), strict=True))
     print_matrix(problems, time.monotonic() - started)
     failed = {f"{t} on {b}": p for (t, b), p in problems.items() if p}
-    assert len(problems) == 12 * 6
+    assert len(problems) == len(TASKS) * 6 >= 60 * 6
     assert not failed, failed
 
 
 def print_matrix(problems: dict[tuple[str, str], str], seconds: float) -> None:
     """One row per task, one column per backend."""
-    print(f"\n{'':18}" + "".join(f"{b:>8}" for b in BACKENDS))
+    print(f"\n{'':{WIDTH}}" + "".join(f"{b:>8}" for b in BACKENDS))
     for task in TASKS:
         row = ("FAIL" if problems[task, b] else "pass" for b in BACKENDS)
-        print(f"{task:18}" + "".join(f"{cell:>8}" for cell in row))
+        print(f"{task:{WIDTH}}" + "".join(f"{cell:>8}" for cell in row))
     right = sum(not p for p in problems.values())
     print(f"{right} of {len(problems)} pass, {seconds / 60:.1f} minutes")
 
@@ -153,7 +156,7 @@ def test_launchers_of_every_target_only_lay_out() -> None:
                 check(candidate.program(made.workload), made.target.backend)
                 count += 1
     print(f"\n{count} launchers do layout only")
-    assert count > 12 * len(TARGETS)
+    assert count >= len(TASKS) * len(TARGETS)
 
 
 def resources_fault(target: Target, program: Program, artifact: Artifact) -> str:
@@ -193,10 +196,10 @@ def test_every_task_compiles_for_every_target(bench: Bench) -> None:
     cells = [(text, task) for task in TASKS for text in TARGETS]
     with ThreadPoolExecutor(JOBS) as threads:
         problems = dict(zip(cells, threads.map(cell, cells), strict=True))
-    print(f"\n{'compiles for':16}" + "".join(f" {task[:10]:>10}" for task in TASKS))
-    for text in TARGETS:
-        row = ("FAIL" if problems[text, task] else "yes" for task in TASKS)
-        print(f"{text:16}" + "".join(f" {c:>10}" for c in row))
+    print("\ncompiles for " + ", ".join(TARGETS))
+    for task in TASKS:
+        row = ("FAIL" if problems[text, task] else "yes" for text in TARGETS)
+        print(f"{task:{WIDTH}}" + "".join(f" {c:>5}" for c in row))
     failed = {f"{t} for {a}": p for (a, t), p in problems.items() if p}
     print(f"{len(problems) - len(failed)} of {len(problems)} compile")
     assert not failed, failed

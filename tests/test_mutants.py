@@ -5,14 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mutation.mutant import BACKENDS, Mutant, every_mutant, sample
+from mutation.mutant import BACKENDS, Mutant, draw, every_mutant, mutants_of, sample
 from mutation.mutators import KINDS, Mutation, mutations
-from mutation.run import Fate, Lab, explained, run, score, table
+from mutation.run import Fate, Lab, explained, run, score, summary, table
 
 from mkgen.evaluate.pool import Workers
 
 SEED = 7
-PER_KIND = 4
+#: Few texts that have a place for every kind; all tasks are drawn from in `make acceptance`.
+FEW = ("matmul", "softmax", "conv2d_bias_relu", "argmax", "cumsum", "conv_transpose2d",
+       "grouped_conv2d", "causal_attention_fp16", "batch_norm_train", "gru_2layer",
+       "index_add_duplicates", "max_pool2d_indices", "matmul_bf16")  # fmt: skip
+#: Kinds that only some languages' texts have a place for.
+ABSENT = {
+    # a Triton text orders nothing: threads are the compiler's, programs are independent
+    ("triton", "barrier"),
+    # stores of SYCL and OpenCL round by a conversion, and their launchers are not mutated
+    ("sycl", "rounding"), ("opencl", "rounding"), ("sycl", "repeat"), ("opencl", "repeat"),
+}  # fmt: skip
 
 C_TEXT = """\
   for (int col = thread; col < COLS; col += THREADS) {
@@ -26,7 +36,7 @@ SIZES = {"ROWS": 19, "COLS": 33}
 
 @pytest.fixture(scope="module")
 def pool() -> list[Mutant]:
-    return list(every_mutant())
+    return list(every_mutant(tasks=FEW))
 
 
 def test_each_place_gives_its_mutants() -> None:
@@ -75,20 +85,32 @@ def test_what_is_not_computed_is_left_alone() -> None:
 def test_every_kind_occurs_on_every_backend_that_can_have_it(pool: list[Mutant]) -> None:
     seen = {(m.backend.name, m.mutation.kind) for m in pool}
     wanted = {(backend, kind) for backend in BACKENDS for kind in KINDS}
-    # a Triton text orders nothing: threads are the compiler's, programs are independent
-    assert wanted - seen == {("triton", "barrier")}
-    assert {m.task.name for m in pool if m.backend.name == "cuda"} >= {"matmul", "softmax"}
+    assert wanted - seen == ABSENT
+    assert {m.task.name for m in pool} == set(FEW)
 
 
 def test_a_seed_always_draws_the_same(pool: list[Mutant]) -> None:
-    keys = [m.key for m in sample(pool, SEED, PER_KIND)]
-    assert keys == [m.key for m in sample(pool, SEED, PER_KIND)]
-    assert keys != [m.key for m in sample(pool, SEED + 1, PER_KIND)]
-    assert len(keys) == len(set(keys)) >= 160
+    keys = [m.key for m in sample(pool, SEED, 1)]
+    assert keys == [m.key for m in sample(pool, SEED, 1)]
+    assert keys != [m.key for m in sample(pool, SEED + 1, 1)]
+    assert len(keys) == len(set(keys)) >= 80
 
 
-def test_explained_survivors_still_exist(pool: list[Mutant]) -> None:
-    assert explained().keys() <= {m.key for m in pool}
+def test_a_draw_takes_tasks_in_turn_and_rare_kinds_first() -> None:
+    cells = list(draw(SEED, 24, 4, ("cuda",)))
+    assert [m.key for cell in cells for m in cell] == [
+        m.key for cell in draw(SEED, 24, 4, ("cuda",)) for m in cell
+    ]
+    assert sum(map(len, cells)) == 24
+    assert len({cell[0].task.name for cell in cells}) == len(cells) >= 6
+    assert all(len({m.task.name for m in cell}) == 1 for cell in cells)
+    assert len({m.mutation.kind for cell in cells for m in cell}) >= 8
+
+
+def test_explained_survivors_still_exist() -> None:
+    cells = {(backend, task) for task, backend, _ in explained()}
+    made = {m.key for backend, task in sorted(cells) for m in mutants_of(backend, task)}
+    assert explained().keys() <= made
 
 
 def test_a_sample_is_killed(
@@ -97,29 +119,31 @@ def test_a_sample_is_killed(
     monkeypatch.setenv("MKGEN_CACHE", str(tmp_path))
     known = explained()
     drawn = [m for m in sample(pool, SEED, 1) if m.key not in known]
-    # a third of the kinds on each backend, others on the next one
+    # a sixth of the kinds on each backend, others on the next one
     chosen = [
-        m for m in drawn if (BACKENDS.index(m.backend.name) + KINDS.index(m.mutation.kind)) % 3 == 0
+        m for m in drawn if (BACKENDS.index(m.backend.name) + KINDS.index(m.mutation.kind)) % 6 == 0
     ]
     with Workers() as workers:
-        results = run(Lab(workers, tmp_path), chosen)
-    alive = [r.mutant.key for r in results if r.fate is Fate.SURVIVED]
-    assert len(results) >= 16
+        lines = run(Lab(workers, tmp_path), chosen)
+    assert len(lines) >= 14
+    alive = [line.key for line in lines if line.fate in (Fate.SURVIVED, Fate.UNJUDGED)]
     assert not alive, f"seed {SEED}: {alive}"
-    assert sum(r.fate is Fate.KILLED for r in results) >= 14
+    assert sum(line.fate is Fate.KILLED for line in lines) >= 12
 
 
 @pytest.mark.acceptance
-@pytest.mark.timeout(3600)
-def test_the_protocol_kills_mutants_on_six_backends(
-    pool: list[Mutant], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.timeout(6 * 3600)
+def test_the_protocol_kills_mutants_of_all_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MKGEN_CACHE", str(tmp_path))
+    chosen = [m for cell in draw(SEED, 600, 6) for m in cell]
     with Workers() as workers:
-        results = run(Lab(workers, tmp_path), sample(pool, SEED, PER_KIND))
-    print(f"\nseed {SEED}\n{table(results, BACKENDS)}")
-    got = score(results)
-    assert got.made - got.no_program >= 150
-    assert {r.mutant.backend.name for r in results} == set(BACKENDS)
-    assert not got.survivors, [r.mutant.key for r in got.survivors]
-    assert got.sharp_rate >= 0.95
+        lines = run(Lab(workers, tmp_path), chosen)
+    print(f"\nseed {SEED}: {summary(lines)}\n{table(lines, BACKENDS)}")
+    got = score(lines)
+    assert got.programs >= 500
+    assert len({line.key[0] for line in lines if line.fate is Fate.KILLED}) >= 60
+    assert {line.key[1] for line in lines} == set(BACKENDS)
+    assert not got.survivors, [line.key for line in got.survivors]
+    assert got.sharp_rate >= 0.97

@@ -348,6 +348,15 @@ class Cache:
     dtype: str
 
 
+def _outside(value: Value, passes: Sequence[Value], kept: set[Value]) -> bool:
+    """Whether some pass needs `value` beside what it needs it for in values that are kept."""
+
+    def reached(node: Value) -> bool:
+        return node == value or (node not in kept and any(reached(c) for c in node.children()))
+
+    return any(reached(p) for p in passes)
+
+
 class RowwiseView(View):
     """A row-wise kernel: stages over the columns, then stores."""
 
@@ -395,9 +404,9 @@ class RowwiseView(View):
             for node in dict.fromkeys(walk_value(value)):
                 if value_name(node) and value_names(node) & cols:
                     found[node] = found.get(node, 0) + 1
-        every = [v for v, count in found.items() if count > 1]
         rows = {a.name for a in self.kernel.rows} | {self.flat_rows}
-        return [v for v in every if value_names(v) & rows]
+        every = [v for v, count in found.items() if count > 1 and value_names(v) & rows]
+        return [v for v in every if _outside(v, flat, set(every) - {v})]
 
     def _stage(self, reduction: Reduction) -> Stage:
         scope = self.base.inner()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from mkgen.expression import Name
 from mkgen.ir.kernel import Kernel, Reduction, merge_axes
+from mkgen.ir.naming import is_update, with_short_names
 from mkgen.ir.nest import (
     Axis,
     Graph,
@@ -47,7 +48,8 @@ def fuse(graph: Graph, keep_last: bool = False, stacks: bool = False) -> tuple[K
         segment = []
     kernels += _segment(segment, keep_last)
     consumed = _consumed_outside(kernels) | set(graph.outputs)
-    return tuple(merge_axes(_keep_results(k, consumed), keep_last) for k in kernels)
+    made = [merge_axes(_keep_results(k, consumed), keep_last) for k in kernels]
+    return with_short_names(made)
 
 
 def _segment(nests: list[Nest], keep_last: bool) -> list[Kernel]:
@@ -414,7 +416,9 @@ def _join(kernel: Kernel, nest: Nest) -> Kernel:
         return replace(kernel, reductions=(*kernel.reductions, reduction))
     index = tuple(substitute_index(i, replacements) for i in nest.store.index)
     store = replace(nest.store, value=value, index=index)
-    name = nest.name if kernel.kind == "rowwise" else kernel.name  # softmax, not its first sum
+    # softmax, not its first sum; but a layer is not called after the state that it updates
+    renames = kernel.kind == "rowwise" and not is_update(nest.name)
+    name = nest.name if renames else kernel.name
     if match.per_row:
         return replace(kernel, name=name, row_stores=(*kernel.row_stores, store))
     return replace(kernel, name=name, stores=(*kernel.stores, store))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mkgen.codegen.backend import Backend
-from mkgen.codegen.candidate import Generator, TemplateCandidate
+from mkgen.codegen.candidate import Generator, Option, TemplateCandidate
 from mkgen.codegen.registry import backend_named
 from mkgen.errors import UnsupportedError
 from mkgen.evaluate.execution import Programs
@@ -72,30 +72,37 @@ def bases(backend_name: str, task_name: str) -> list[TemplateCandidate]:
     backend = backend_named(backend_name)
     target = Target(backend=backend_name, arch=backend.default_arch)
     generator = Generator(find_task(task_name), backend, target)
-    found: list[TemplateCandidate] = []
-    for candidate, _ in zip(generator.candidates(), range(_SEARCHED), strict=False):
-        if found and _flags(candidate) == _flags(found[0]):
-            continue
-        if _many_waves(candidate) and _covered(candidate):
-            found.append(candidate)
-        if len(found) == 2:
-            break
-    if not found:
+    rows = [_fit(generator, generator.options(kernel)) for kernel in generator.kernels]
+    first = next(filter(_covered, _in_step(generator, rows)), None)
+    if first is None:
         raise UnsupportedError(f"{task_name} on {backend_name}: no parameters fit the check sizes")
-    return found
+    others = [[o for o in row if _flags(o) != _flags(row[0])] or row[:1] for row in rows]
+    second = next(filter(_covered, _in_step(generator, others)), first)
+    return [first] if second.request.parameters == first.request.parameters else [first, second]
 
 
-def _many_waves(candidate: TemplateCandidate) -> bool:
+def _fit(generator: Generator, options: Sequence[Option]) -> list[Option]:
+    """Those that small sizes can prove; of them those with many waves, where there are any."""
+    shown = [option for option in options if option.shown]
+    return [option for option in shown if _many_waves(generator, option)] or shown
+
+
+def _in_step(generator: Generator, rows: Sequence[Sequence[Option]]) -> Iterator[TemplateCandidate]:
+    """Every kernel's n-th option together: all combinations of many kernels would be too many."""
+    for place in range(min(_SEARCHED, max((len(row) for row in rows), default=0))):
+        if all(rows):
+            yield generator.chosen([row[min(place, len(row) - 1)] for row in rows])
+
+
+def _many_waves(generator: Generator, option: Option) -> bool:
     # With one wave a work-group needs no barrier, with two its loop over waves has one round.
-    threads = candidate.request.parameters.get("THREADS")
-    lanes = candidate.backend.archs[candidate.target.arch].sub_group
-    return (
-        "SHUFFLE" not in _flags(candidate) or not isinstance(threads, int) or threads >= 4 * lanes
-    )
+    threads = option.parameters.get("THREADS")
+    lanes = generator.backend.archs[generator.target.arch].sub_group
+    return "SHUFFLE" not in _flags(option) or not isinstance(threads, int) or threads >= 4 * lanes
 
 
-def _flags(candidate: TemplateCandidate) -> dict[str, bool]:
-    return {k: v for k, v in candidate.request.parameters.items() if isinstance(v, bool)}
+def _flags(option: Option) -> dict[str, bool]:
+    return {k: v for k, v in option.parameters.items() if isinstance(v, bool)}
 
 
 def _covered(candidate: TemplateCandidate) -> bool:
@@ -109,19 +116,62 @@ def _covered(candidate: TemplateCandidate) -> bool:
     return same and not Programs(first, bench, small).uncovered()
 
 
-def every_mutant(backends: Sequence[str] = BACKENDS) -> Iterator[Mutant]:
+def every_mutant(backends: Sequence[str] = BACKENDS, tasks: Sequence[str] = ()) -> Iterator[Mutant]:
     """Each mutant of each base; one of several with the same description on a task is kept."""
     for backend_name in backends:
-        for task_name in task_files():
-            seen: set[str] = set()
-            for base in bases(backend_name, task_name):
-                program = base.program(base.task.workloads()[1])
-                language = base.backend.language
-                body = program.sources[0].body
-                for mutation in mutations(body, language, program.constants):
-                    if mutation.description not in seen:
-                        seen.add(mutation.description)
-                        yield Mutant(base, mutation, base.task)
+        for task_name in tasks or task_files():
+            yield from mutants_of(backend_name, task_name)
+
+
+def mutants_of(backend_name: str, task_name: str) -> Iterator[Mutant]:
+    """The mutants of one task on one backend; none where no parameters fit its check sizes."""
+    seen: set[str] = set()
+    for base in bases(backend_name, task_name):
+        program = base.program(base.task.workloads()[1])
+        body = program.sources[0].body
+        for mutation in mutations(body, base.backend.language, program.constants):
+            if mutation.description not in seen:
+                seen.add(mutation.description)
+                yield Mutant(base, mutation, base.task)
+
+
+def draw(
+    seed: int, count: int, per_cell: int, backends: Sequence[str] = BACKENDS, match: str = ""
+) -> Iterator[list[Mutant]]:
+    """About `count` mutants over all tasks, by cells: up to `per_cell` of one task on one backend.
+
+    Backends take turns, so that the first cells are one of each task; of a cell's mutants those
+    of the kinds drawn least so far come first. Only the cells reached are rendered. `match` is a
+    text that task, backend or description must hold.
+    """
+    drawn: Counter[str] = Counter()
+    made = 0
+    for backend_name, task_name in _cells(seed, backends):
+        if made >= count:
+            return
+        try:
+            all_of_cell = mutants_of(backend_name, task_name)
+            left = [m for m in all_of_cell if match in " ".join(m.key)]
+        except UnsupportedError:
+            continue
+        random.Random(f"{seed} {backend_name} {task_name}").shuffle(left)
+        cell: list[Mutant] = []
+        while left and len(cell) < min(per_cell, count - made):
+            rarest = min(left, key=lambda m: drawn[m.mutation.kind])
+            left.remove(rarest)
+            drawn[rarest.mutation.kind] += 1
+            cell.append(rarest)
+        made += len(cell)
+        if cell:
+            yield cell
+
+
+def _cells(seed: int, backends: Sequence[str]) -> Iterator[tuple[str, str]]:
+    tasks = sorted(task_files())
+    random.Random(seed).shuffle(tasks)
+    for turn in range(len(backends)):
+        for place, task_name in enumerate(tasks):
+            yield backends[(place + turn) % len(backends)], task_name
 
 
 def sample(mutants: Iterable[Mutant], seed: int, per_kind: int) -> list[Mutant]:

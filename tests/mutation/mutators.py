@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 KINDS = (
     "barrier", "bound", "guard", "identity", "stride", "axis", "reduction", "offset", "epilogue",
+    "scan", "window", "group", "causal", "state", "repeat", "rounding", "tie", "index",
 )  # fmt: skip
 
 C = frozenset({"cuda", "hip", "sycl", "opencl"})
@@ -28,7 +29,7 @@ _IDLE = {
     "c": re.compile(r"\s*(//|#|extern|__launch|__kernel|__attribute|void |template|config = )"),
     "python": re.compile(
         r'\s*(#|@triton|def |import |from |\(".*torch\.|\(".*jnp\.|for name, array|if tuple\('
-        r'|got =|raise |expected =|num_warps|name=|"""|return )|.*tl\.constexpr|^[A-Z_, ]+ = '
+        r'|got =|raise |expected =|num_warps|name=|"""|return (?!\())|.*tl\.constexpr|^[A-Z_, ]+ = '
     ),
 }
 
@@ -139,7 +140,8 @@ def _unwrapped(function: str, keep: int) -> Replace:
 
 def _rules() -> list[_Rule]:
     return [*_barriers(), *_bounds(), *_guards(), *_identities(), *_strides(), *_axes(),
-            *_reductions(), *_offsets(), *_epilogues()]  # fmt: skip
+            *_reductions(), *_offsets(), *_epilogues(), *_scans(), *_windows(), *_groups(),
+            *_causal(), *_states(), *_repeats(), *_roundings(), *_ties(), *_indices()]  # fmt: skip
 
 
 def _barriers() -> list[_Rule]:
@@ -264,6 +266,7 @@ def _axes() -> list[_Rule]:
         *_rule("axis", TRITON, r"program_id\(1\)", "program_id(0)"),
         *_rule("axis", PALLAS, r"axis=1", "axis=0"),
         *_rule("axis", PALLAS, r"(lambda [\w, ]+: )\((\w), (\w)\)", r"\1(\3, \2)"),
+        *_rule("axis", PALLAS, r"return \((\w+), (\w+)", r"return (\2, \1"),
         *_rule("axis", PALLAS, r"transpose\(0, 2, 3, 1\)", "transpose(0, 3, 2, 1)"),
         *_rule("axis", PALLAS, r"transpose\(0, 3, 1, 2\)", "transpose(0, 3, 2, 1)"),
         *_rule("axis", PALLAS, r"transpose\(2, 3, 1, 0\)", "transpose(3, 2, 1, 0)"),
@@ -293,7 +296,7 @@ def _reductions() -> list[_Rule]:
         *_rule("reduction", C, r"return b > a ", "return b < a "),
         *_rule("reduction", C, r"(candidate|other|scratch\[\w+\]) < (position|value) ",
                r"\1 > \2 "),
-        *_rule("reduction", C, r"(mask = LANES|count = THREADS) / 2", r"\1 / 4"),
+        *_rule("reduction", C, r"(mask = \w*LANES|count = \w*THREADS) / 2", r"\1 / 4"),
         *_rule("reduction", C, r"\[thread \+ count\]", "[thread]"),
         *_rule("reduction", C, r"sycl::plus<>", "sycl::maximum<>"),
         *_rule("reduction", C, r"sycl::maximum<>", "sycl::minimum<>"),
@@ -318,16 +321,17 @@ def _offsets() -> list[_Rule]:
         *_rule("offset", C, r"(\w+_first) \+ (line|step)", r"\1 + \2 + 1"),
         *_rule("offset", C, r"item \* (\w+)", r"item", r"item * (\1 - 1)"),
         *_rule("offset", C, r"= thread;", "= thread + 1;"),
-        *_rule("offset", C, r"\+= (THREADS|TILE_K)\)", r"+= \1 + 1)"),
+        *_rule("offset", C, r"\+= (\w*THREADS|\w*TILE_K)\)", r"+= \1 + 1)"),
         *_rule("offset", C, r"\+ \w+ - 1\) / ", ") / ", only="VALUES"),
         *_rule("offset", C, r"\+ my_(row|col)\b", "", only="_first"),
         *_rule("offset", C, r"wave = 1\b", "wave = 2"),
-        *_rule("offset", C, r"(THREADS \* ITEMS\) \+ \S*?)(threadIdx\.x|thread)", r"\1 \2 / 2"),
+        *_rule("offset", C, r"(THREADS \* \w*ITEMS\) \+ \S*?)(threadIdx\.x|thread)", r"\1 \2 / 2"),
         *_rule("offset", TRITON, r"tl\.arange\(0, (\w+)\)", r"(tl.arange(0, \1) + 1)"),
         *_rule("offset", TRITON, r"(program_id\(\d\)[^*]*) \* (\w+)", r"\1 * (\2 - 1)"),
         *_rule("offset", TRITON, r"first \+ ", ""),
         *_rule("offset", PALLAS, r"(lambda [\w, ]+: )\((\w), (\w)\)", r"\1(\2 + 1, \3)",
                r"\1(\2, \3 + 1)"),
+        *_rule("offset", PALLAS, r"return \((\w+_block), ", r"return (\1 + 1, "),
         *_rule("offset", PALLAS, r"step \* (\w+)", r"(step + 1) * \1"),
         *_rule("offset", PALLAS, r"\(n, p, (0|f), (0|f)\)", r"(n, p // 2, \1, \2)"),
     ]  # fmt: skip
@@ -347,6 +351,132 @@ def _epilogues() -> list[_Rule]:
         *_rule("epilogue", C | PYTHON, r" \* 0\.707\d+f?", ""),
         *_rule("epilogue", C | PYTHON, r"\bweight = jnp.exp|\bexpf?(?=\()", "fabs", only="fabs"),
         *_rule("epilogue", C | PYTHON, r"\b1\.0f? \+ ", "", only="erf"),
+    ]  # fmt: skip
+
+
+def _scans() -> list[_Rule]:
+    return [
+        # what earlier stretches hold, dropped or taken alone
+        *_rule("scan", C, r"carry = carry [+*] (\w+);", r"carry = \1;", ""),
+        *_rule("scan", C, r"ahead = carry [+*] before", "ahead = before", "ahead = carry"),
+        *_rule("scan", C, r"(= ahead) [+*] running\[part\]", r"\1"),  # exclusive
+        *_rule("scan", C, r"before = front [+*] before", "before = front", ""),
+        *_rule("scan", C, r"thread & mask", "!(thread & mask)"),
+        *_rule("scan", C, r"wave == thread /", "wave == 1 + thread /"),
+        *_rule("scan", C, r"mask \*= 2", "mask *= 4"),
+        *_rule("scan", TRITON, r"carry = carry [+*] ", "carry = "),
+        *_rule("scan", TRITON, r"(= )carry [+*] (?=tl\.cum)", r"\1"),
+        *_rule("scan", TRITON, r"(tl\.cumsum\((\w+), axis=0\))", r"\1 - \2"),  # exclusive
+        *_rule("scan", TRITON, r"(tl\.cum\w+\(\w+, axis=0)\)", r"\1, reverse=True)"),
+        *_rule("scan", PALLAS, r"(total\[\.\.\.\] = \w+)\[-1:\]", r"\1[:1]"),
+        *_rule("scan", PALLAS, r"jnp\.(?:add|multiply)\(total\[\.\.\.\], (\w+)\)", r"\1"),
+        *_rule("scan", PALLAS, r"step \*= 2", "step *= 4"),
+        # a walk backwards that goes forwards
+        *_rule("scan", C | PYTHON, rf"\b({_SIZE}) - 1 - ([a-z]\w*)\b", r"\2"),
+    ]  # fmt: skip
+
+
+def _windows() -> list[_Rule]:
+    # positions that a window or a resize reads
+    places = r"^\s+(const (int|long long) )?([dhwl]|remainder|position|rows?|cols?)\d* = |jnp\.clip"
+    return [
+        *_rule("window", C | PYTHON, r"\b(STRIDE\w*)", r"(\1 + 1)", only=places),
+        *_rule("window", C | PYTHON, r"\b(PAD\w*)", r"(\1 + 1)", only=places),
+        *_rule("window", C | PYTHON, r" \* (DILATION\w*)", "", r" * (\1 + 1)", only=places),
+        *_rule("window", C, r" && remainder\d* == 0", ""),
+        *_rule("window", TRITON, r" & \(remainder\d* == 0\)", ""),
+        *_rule("window", PALLAS, r"\((position\d*) < 1\)", r"(\1 < 2)"),
+        # the middle of a pixel, and of which side it lies
+        *_rule("window", C | PYTHON, r" - 0\.5f?(?=[);, ])", ""),
+        *_rule("window", C | PYTHON, r" \+ 0\.5f?(?=[);, ])", ""),
+        *_rule("window", C, r"\bfloorf?\(", "ceilf(", unless=r"sycl"),
+        *_rule("window", PYTHON, r"\b(tl|jnp)\.floor\(", r"\1.ceil("),
+    ]  # fmt: skip
+
+
+def _groups() -> list[_Rule]:
+    return [
+        *_rule("group", C | TRITON, r"\((\w+) \* (\w*GROUPS\w*) \+ (\w+)\)",
+               r"(\1 * \2)", r"(\1 + \3)"),
+        *_rule("group", C | TRITON, r"\((\w+) \* (\w*GROUP_\w+) \+ (\w+)\)",
+               r"(\3)", r"(\1 + \3)"),
+        # which keys and values a query's head reads
+        *_rule("group", C, r"(?<=\w) / (\(?(?:REPEAT|SHARE|GROUP)\w*)", r" % \1"),
+        *_rule("group", PALLAS, r"\bg, ", "0, ", only="return"),
+    ]  # fmt: skip
+
+
+def _causal() -> list[_Rule]:
+    return [
+        *_rule("causal", C, r"\b([a-z]\w*) <= ([a-z]\w*)(?= \?)",
+               r"\1 < \2", r"\1 <= \2 + 1", r"\2 <= \1"),
+        *_rule("causal", PYTHON, r"(where\(\s*)([a-z]\w*) <= ([a-z]\w*)(?=,)",
+               r"\1\2 < \3", r"\1\2 <= \3 + 1", r"\1\3 <= \2"),
+    ]  # fmt: skip
+
+
+def _states() -> list[_Rule]:
+    return [
+        # momentum: what stays and what comes, exchanged
+        *_rule("state", C | PYTHON, r"\b(0\.\d+f?) \* ([^*]+) \+ (0\.\d+f?) \* ",
+               r"\3 * \2 + \1 * ", r"\1 * \2 + ", r"\3 * "),
+        # n - 1 of an unbiased variance
+        *_rule("state", C | PYTHON, rf"/ ((?:\(float\))?)\(({_SIZE}) - 1\)", r"/ \1(\2)"),
+        # a counter that stands
+        *_rule("state", C, r"(\w+\[0\]) = \1 \+ 1;", r"\1 = \1;"),
+        *_rule("state", PYTHON, r"(tracked\w*_value) \+ 1\b", r"\1"),
+        *_rule("state", C | PYTHON, r"\(1\.0f? - (\w+)\)", r"\1"),
+    ]  # fmt: skip
+
+
+def _repeats() -> list[_Rule]:
+    return [
+        *_rule("repeat", C, r"^\s+(\w+) = \w*next\w*;", ""),
+        *_rule("repeat", TRITON, r"(\w+), (\w+) = \2, \1$", "pass"),
+        # a slice that does not move on
+        *_rule("repeat", C, r" \+ (?:t|step|\w+ - 1 - t) \* \([^)]*\)(?=[,)])", ""),
+        *_rule("repeat", TRITON, r"(\w+)\[(?:t|\w+ - 1 - t)\](?=[,)])", r"\1[0]"),
+        *_rule("repeat", PALLAS, r"(jax\.lax\.scan\(.*length=\w+)\)", r"\1, reverse=True)"),
+    ]  # fmt: skip
+
+
+def _roundings() -> list[_Rule]:
+    # Bits cut off instead of a rounding to nearest even, in arithmetic that every target has.
+    cut_half = "({0} - 0.00048828125f * fabsf({0}))"
+    cut_bf16 = "({0} - 0.00390625f * fabsf({0}))"
+    return [
+        *_rule("rounding", frozenset({"cuda", "hip"}), r"__float2half\((\w+(?:\[\w+\])*)\)",
+               "__float2half" + cut_half.format(r"\1")),
+        *_rule("rounding", frozenset({"cuda", "hip"}), r"__float2bfloat16\((\w+(?:\[\w+\])*)\)",
+               "__float2bfloat16" + cut_bf16.format(r"\1")),
+        # 16-bit sums instead of 32-bit ones
+        *_rule("rounding", TRITON, r"(?<=\.to\()tl\.float32\)(?=$|\))",
+               "tl.float8e5).to(tl.float32)"),
+        *_rule("rounding", PALLAS, r"precision=jax\.lax\.Precision\.HIGHEST",
+               "precision=jax.lax.Precision.DEFAULT"),
+    ]  # fmt: skip
+
+
+def _ties() -> list[_Rule]:
+    return [
+        *_rule("tie", C, r"\b(candidate|position) < (best|position)\b", r"\1 > \2"),
+        *_rule("tie", C, r"(\w+) == (\w+\[\w+\]) &&", r"\1 >= 0 * \2 &&"),
+        *_rule("tie", TRITON, r"tl\.minimum\((best|parts|position|$)", r"tl.maximum(\1"),
+        *_rule("tie", PALLAS, r"jnp\.minimum\((best|position|$)", r"jnp.maximum(\1"),
+    ]  # fmt: skip
+
+
+def _indices() -> list[_Rule]:
+    return [
+        # counted from the end where below zero
+        *_rule("index", C, r"(\w+) < 0 \? \1 \+ \w+ : \1", r"\1"),
+        *_rule("index", PYTHON, r"where\((\w+) < 0, \1 \+ \w+, \1\)", r"\1"),
+        *_rule("index", C, r"(index\w*\[[^\]]*\]) == (\w+)", r"\1 >= \2", r"\1 == \2 + 1"),
+        *_rule("index", PYTHON, r"(index\w*) == (\w+)", r"\1 >= \2", r"\1 == \2 + 1"),
+        *_rule("index", C, r"(\w*(?:index|ids|label|target)\w*\[\w+\])(?= ?[*+\]])",
+               r"(\1 / 2)"),
+        *_rule("index", TRITON, r"\b(\w*(?:index|ids|label|target)\w*_value)(?= ?[*+])",
+               r"(\1 // 2)"),
     ]  # fmt: skip
 
 

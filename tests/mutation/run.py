@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -35,6 +36,12 @@ class Fate(StrEnum):
     SURVIVED = "survived"
     NO_PROGRAM = "compile-failed"
     """No program at all: neither killed nor counted."""
+    UNJUDGED = "unjudged"
+    """The unchanged program does not pass, or nobody could tell: not counted, to be looked at."""
+
+
+class NotJudgedError(Exception):
+    """The protocol cannot say whether a mutant is right."""
 
 
 _KILLS = (
@@ -81,9 +88,16 @@ class Lab:
         self._directory = directory
         self._cache = CompileCache(directory)
         self._baselines: dict[tuple[str, str, int], Record] = {}
+        self._failed: dict[tuple[str, str, int], str] = {}
 
     def judge(self, mutant: Mutant) -> Result:
-        """What becomes of `mutant`. RuntimeError when the protocol could not judge it."""
+        """What becomes of `mutant`."""
+        try:
+            return self._judged(mutant)
+        except NotJudgedError as error:
+            return Result(mutant, Fate.UNJUDGED, Status.INTERNAL_ERROR, str(error), "")
+
+    def _judged(self, mutant: Mutant) -> Result:
         emulators = [e for e in mutant.backend.executors() if e.role == "emulate"]
         if any(e.needs_artifact for e in emulators):
             # the protocol compiles every size before it runs one, and most die of the first
@@ -105,9 +119,11 @@ class Lab:
         return evaluate(mutant, self._workers, settings)
 
     def _baseline(self, base: TemplateCandidate) -> Record:
-        """The unchanged program's. RuntimeError when that one does not pass: nothing follows."""
+        """The unchanged program's. NotJudgedError when that one does not pass."""
         workloads = base.task.workloads()
         key = (str(base.target), base.program(workloads[0]).text_sha, len(workloads))
+        if key in self._failed:
+            raise NotJudgedError(self._failed[key])
         if key not in self._baselines:
             settings = Settings(
                 self._judge,
@@ -117,9 +133,10 @@ class Lab:
             )
             record = evaluate(base, self._workers, settings)
             if record.status is not Status.PASS and not _right_so_far(record):
-                raise RuntimeError(
+                self._failed[key] = (
                     f"unchanged {base.task.name} on {base.target}: {record.status}: {record.reason}"
                 )
+                raise NotJudgedError(self._failed[key])
             self._baselines[key] = record
         return self._baselines[key]
 
@@ -131,7 +148,7 @@ class Lab:
         if record.status is Status.COMPILE_FAILED:
             return Result(mutant, Fate.NO_PROGRAM, record.status, record.reason, where)
         if record.status not in _KILLS:
-            raise RuntimeError(f"{mutant.key} was not judged: {record.status}: {record.reason}")
+            raise NotJudgedError(f"{mutant.key} was not judged: {record.status}: {record.reason}")
         if record.status is Status.CRASHED and mutant.backend.language in PYTHON:
             # An interpreter only fails when it runs: a text no compiler takes is no kill.
             refused = self._refused(mutant)
@@ -155,17 +172,59 @@ def _right_so_far(record: Record) -> bool:
     return record.status is Status.EVIDENCE_MISSING and "no held-out sizes" in record.reason
 
 
-def run(
-    lab: Lab, mutants: Iterable[Mutant], tell: Callable[[Result], None] | None = None
-) -> list[Result]:
-    """Every mutant's end, in order; `tell` hears of each."""
-    results = []
-    for mutant in mutants:
-        result = lab.judge(mutant)
-        results.append(result)
-        if tell:
-            tell(result)
-    return results
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A result as it is written down: what a table needs, without the mutant itself."""
+
+    key: Key
+    """Task, backend, description."""
+    fate: Fate
+    status: str
+    where: str
+    reason: str
+    seconds: float
+
+    @classmethod
+    def of(cls, result: Result, seconds: float = 0.0) -> Line:
+        """The line of `result`."""
+        return cls(
+            result.mutant.key, result.fate, result.status.value, result.where,
+            result.reason[:300], round(seconds, 1),
+        )  # fmt: skip
+
+    @property
+    def kind(self) -> str:
+        """Of the mutation."""
+        return self.key[2].split(":", 1)[0]
+
+    def document(self) -> dict[str, str | float]:
+        """For JSON."""
+        task, backend, mutation = self.key
+        return {
+            "backend": backend, "task": task, "mutation": mutation, "fate": self.fate.value,
+            "status": self.status, "where": self.where, "reason": self.reason,
+            "seconds": self.seconds,
+        }  # fmt: skip
+
+
+def read_lines(path: Path | None) -> list[Line]:
+    """What `path` holds of an earlier run; nothing when it is not there."""
+    if path is None or not path.exists():
+        return []
+    found = []
+    for text in path.read_text().splitlines():
+        d = json.loads(text)
+        key = (d["task"], d["backend"], d["mutation"])
+        found.append(Line(key, Fate(d["fate"]), d["status"], d["where"], d["reason"], d["seconds"]))
+    return found
+
+
+def run(lab: Lab, mutants: Iterable[Mutant]) -> list[Line]:
+    """Every mutant's end, in order."""
+    return [Line.of(lab.judge(mutant)) for mutant in mutants]
 
 
 @dataclass(frozen=True)
@@ -195,55 +254,75 @@ class Score:
     made: int
     killed: int
     no_program: int
+    unjudged: int
     equivalent: int
     blind: int
-    survivors: tuple[Result, ...]
+    survivors: tuple[Line, ...]
     """Survivors that nobody has explained."""
+
+    @property
+    def programs(self) -> int:
+        """Those that compile and were judged."""
+        return self.made - self.no_program - self.unjudged
 
     @property
     def rate(self) -> float:
         """Killed of those that are programs; equivalent ones count as not killed."""
-        return self.killed / max(1, self.made - self.no_program)
+        return self.killed / max(1, self.programs)
 
     @property
     def sharp_rate(self) -> float:
         """Killed of those that are programs and not equivalent."""
-        return self.killed / max(1, self.made - self.no_program - self.equivalent)
+        return self.killed / max(1, self.programs - self.equivalent)
 
 
-def score(results: Sequence[Result]) -> Score:
-    """Counts `results`."""
+def score(lines: Sequence[Line]) -> Score:
+    """Counts `lines`."""
     known = explained()
-    fates = Counter(r.fate for r in results)
-    alive = [r for r in results if r.fate is Fate.SURVIVED]
-    verdicts = Counter(known[r.mutant.key].verdict for r in alive if r.mutant.key in known)
+    fates = Counter(line.fate for line in lines)
+    alive = [line for line in lines if line.fate is Fate.SURVIVED]
+    verdicts = Counter(known[line.key].verdict for line in alive if line.key in known)
     return Score(
-        made=len(results),
+        made=len(lines),
         killed=fates[Fate.KILLED],
         no_program=fates[Fate.NO_PROGRAM],
+        unjudged=fates[Fate.UNJUDGED],
         equivalent=verdicts["equivalent"],
         blind=verdicts["blind"],
-        survivors=tuple(r for r in alive if r.mutant.key not in known),
+        survivors=tuple(line for line in alive if line.key not in known),
     )
 
 
-def table(results: Sequence[Result], backends: Sequence[str]) -> str:
+def summary(lines: Sequence[Line]) -> str:
+    """One sentence of counts."""
+    got = score(lines)
+    tasks = {line.key[0] for line in lines if line.fate in (Fate.KILLED, Fate.SURVIVED)}
+    return (
+        f"{got.made} made, {got.no_program} compile-failed, {got.unjudged} unjudged, "
+        f"{got.programs} programs over {len(tasks)} tasks: {got.killed} killed, "
+        f"{got.equivalent} equivalent, {got.blind} blind, {len(got.survivors)} unexplained; "
+        f"killed {got.rate:.1%} of all programs, {got.sharp_rate:.1%} of those not equivalent"
+    )
+
+
+def table(lines: Sequence[Line], backends: Sequence[str]) -> str:
     """Markdown: mutator x backend, each cell killed / programs, then what was left out."""
     head = "| mutator | " + " | ".join(backends) + " | all |"
-    lines = [head, "|---" * (len(backends) + 2) + "|"]
+    rows = [head, "|---" * (len(backends) + 2) + "|"]
     for kind in (*KINDS, "all"):
-        mine = [r for r in results if kind in ("all", r.mutant.mutation.kind)]
-        cells = [_cell([r for r in mine if r.mutant.backend.name == b]) for b in backends]
-        lines.append(f"| {kind} | " + " | ".join(cells) + f" | {_cell(mine)} |")
-    return "\n".join(lines)
+        mine = [line for line in lines if kind in ("all", line.kind)]
+        cells = [_cell([line for line in mine if line.key[1] == b]) for b in backends]
+        rows.append(f"| {kind} | " + " | ".join(cells) + f" | {_cell(mine)} |")
+    return "\n".join(rows)
 
 
-def _cell(results: Sequence[Result]) -> str:
-    if not results:
+def _cell(lines: Sequence[Line]) -> str:
+    if not lines:
         return "–"
-    got = score(results)
+    got = score(lines)
     notes = [f"{got.equivalent} eq"] * bool(got.equivalent)
     notes += [f"{got.blind} blind"] * bool(got.blind)
     notes += [f"{len(got.survivors)} alive"] * bool(got.survivors)
     notes += [f"{got.no_program} cf"] * bool(got.no_program)
-    return f"{got.killed}/{got.made - got.no_program}" + (f" ({', '.join(notes)})" if notes else "")
+    notes += [f"{got.unjudged} unjudged"] * bool(got.unjudged)
+    return f"{got.killed}/{got.programs}" + (f" ({', '.join(notes)})" if notes else "")

@@ -39,9 +39,9 @@ class CPrinter(DialectPrinter):
         self.index_type = "int"
 
     types: Mapping[str, str]
-    reads: Mapping[str, str]
-    """16-bit dtype -> format of a load as float, {0} tensor, {1} offset."""
-    writes: Mapping[str, str]
+    reads: Mapping[str, str] = {}
+    """16-bit dtype -> format of a load as float, {0} tensor, {1} offset; empty: it has none."""
+    writes: Mapping[str, str] = {}
     """16-bit dtype -> format of a store of a float, {0} tensor, {1} offset, {2} value."""
     device_function: str
     """Before a helper function: `__device__ `."""

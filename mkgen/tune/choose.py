@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from mkgen.evaluate.jobs import compile_program
 from mkgen.evaluate.limits import artifact_excess, launch_excess, target_limits
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.process import WorkerFailure
+from mkgen.expression import evaluate, parse
 from mkgen.ir.kernel import Kernel
 from mkgen.program import Artifact, Program, Resources
 from mkgen.tune.model import Estimate, estimate, kernel_estimate, total
@@ -83,14 +85,25 @@ def choose(
 
 
 def rank_kernel(generator: Generator, kernel: Kernel) -> list[Ranked]:
-    """The options of `kernel`, best estimate first, those that can be proven before all others."""
+    """The options of `kernel`, best estimate first, those that can be proven before all others.
+
+    Of equal estimates the one with fewer programs: it costs less to start, and to emulate.
+    """
     facts = generator.facts(kernel)
     scored = [
         Ranked(o, kernel_estimate(generator, facts, o.template, o.parameters))
         for o in generator.options(kernel)
     ]
     # a stable sort: of equals the first in the template's own order
-    return sorted(scored, key=lambda r: (not r.option.shown, r.estimate.seconds))
+    return sorted(
+        scored, key=lambda r: (not r.option.shown, r.estimate.seconds, _programs(r.option, facts))
+    )
+
+
+def _programs(option: Option, facts: Mapping[str, int]) -> int:
+    """How many programs (blocks) one launch of `option` has."""
+    known = {**facts, **option.parameters}
+    return math.prod(evaluate(parse(e), known) for e in option.template.spec.launch.grid)
 
 
 def rank(generator: Generator) -> list[Choice]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 
 from mkgen.errors import UserError
 
@@ -153,6 +153,7 @@ def product(factors: list[Expression]) -> Expression:
     return reduce(lambda a, b: a * b, factors, lift(1))
 
 
+@cache
 def parse(text: str) -> Expression:
     """The expression written as `text`. UserError names what is not allowed in it."""
     if len(text) > _MAX_LENGTH:
@@ -263,9 +264,9 @@ def substitute(expression: Expression, replacements: Mapping[str, Expression]) -
         left = substitute(expression.left, replacements)
         return binary(expression.op, left, substitute(expression.right, replacements))
     if isinstance(expression, Call):
-        return Call(
-            expression.function, tuple(substitute(a, replacements) for a in expression.args)
-        )
+        args = tuple(substitute(a, replacements) for a in expression.args)
+        single = expression.function == "ceil_div" and args[0] == Int(1)
+        return Int(1) if single else Call(expression.function, args)
     return expression
 
 

@@ -10,6 +10,7 @@ from cli_support import call, environment, install_plugins
 
 from mkgen.cli.doctor import ABILITIES
 from mkgen.codegen.registry import backends
+from mkgen.profile import profiles
 from mkgen.task import task_files
 
 
@@ -68,17 +69,33 @@ def test_tasks(capfd):
     assert call(capfd, "tasks", "cov2d").code == 2
 
 
+def test_every_task_is_shown(capfd):
+    """Scales and shifts may be numbers or expressions over the sizes."""
+    for name, path in task_files().items():
+        done = call(capfd, "tasks", name)
+        assert done.code == 0, f"{name}: {done.err}"
+        assert str(path) in done.err
+    assert "scale SPREAD, shift -BELOW" in call(capfd, "tasks", "softmax").err
+
+
 def test_targets(capfd):
     listed = call(capfd, "targets", "--json").document["targets"]
     own = [f"{b.name}:{a}" for b in backends().values() for a in b.archs]
     assert [t["target"] for t in listed] == own
     assert sum(t["default"] == "default" for t in listed) == len(backends())
     assert "hip:gfx942" in call(capfd, "targets").err
+    known = profiles()
+    planned = [a.profile for b in backends().values() for a in b.archs.values()]
+    assert not [name for name in planned if name not in known]
 
 
 def test_targets_show_names_what_is_not_there(capfd):
     shown = call(capfd, "targets", "show", "--json").document
-    assert "aten.conv2d.default" in shown["operations"]
+    # one of each family, so that none is left out
+    wanted = ["conv2d.default", "softplus.default", "gru.input", "cumsum.default",
+              "scaled_dot_product_attention.default", "grid_sampler.default", "mse_loss.default",
+              "permute.default", "index_add.default"]  # fmt: skip
+    assert {f"aten.{op}" for op in wanted} <= set(shown["operations"])
     for backend in shown["backends"]:
         strict_only = all(t["precision"] == ["strict"] for t in backend["templates"])
         assert strict_only == ("--precision tf32" in backend["unsupported"])

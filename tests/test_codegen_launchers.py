@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mkgen.program import Glue, Program, Repeat
+from tests.golden_sources import GOLDEN_TASKS
 from tests.launcher_check import array_arithmetic
 from tests.matrix_support import (
     BACKENDS,
@@ -15,6 +16,7 @@ from tests.matrix_support import (
     generator,
     spread,
 )
+from tests.sampling import those
 
 CLEAN = """
 def f(x, w):
@@ -61,7 +63,7 @@ def check(program: Program, backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", those(TASKS, GOLDEN_TASKS))
 def test_launcher_does_no_arithmetic(task: str, backend: str) -> None:
     made = generator(task, default_target(backend))
     for candidate in (best_by_estimate(made), *spread(made, 3)):

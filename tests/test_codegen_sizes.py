@@ -6,6 +6,7 @@ import pytest
 
 from mkgen.evaluate.execution import Programs
 from mkgen.program import Program
+from tests.golden_sources import GOLDEN_TASKS
 from tests.matrix_support import (
     BACKENDS,
     TARGETS,
@@ -16,6 +17,10 @@ from tests.matrix_support import (
     programs,
     spread,
 )
+from tests.sampling import those
+
+#: The usual target of every backend.
+DEFAULTS = {str(default_target(b)) for b in BACKENDS}
 
 
 def texts(program: Program) -> tuple[str, ...]:
@@ -24,7 +29,7 @@ def texts(program: Program) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", those(TASKS, GOLDEN_TASKS))
 def test_body_is_the_same_for_every_workload(task: str, backend: str) -> None:
     made = generator(task, default_target(backend))
     for candidate in (best_by_estimate(made), *spread(made, 4)):
@@ -39,8 +44,8 @@ def test_body_is_the_same_for_every_workload(task: str, backend: str) -> None:
         assert len(blocks) == len(rendered)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("target", those(TARGETS, DEFAULTS))
+@pytest.mark.parametrize("task", those(TASKS, GOLDEN_TASKS))
 def test_small_sizes_show_what_the_default_choice_needs(task: str, target: str) -> None:
     """Every loop twice and every tail: else the pass would say less than it seems to."""
     made = generator(task, target)

@@ -102,12 +102,15 @@ def test_your_own(tmp_path: Path) -> None:
 
 
 def test_op(tmp_path: Path) -> None:
-    from mkgen.frontend.lower import TABLE
+    from mkgen.frontend.lower import TABLE, load_families
 
-    assert "aten.softplus.default" not in TABLE, "the docs must show an op that is not there yet"
-    records = run(lay_out("add-an-op.md", tmp_path), tmp_path)
-    assert list(records) == ["softplus cuda:sm_90a"]
-    check(records["softplus cuda:sm_90a"])
+    load_families()
+    commands = lay_out("add-an-op.md", tmp_path)
+    assert "aten.logaddexp.default" in (tmp_path / "logaddexp_task.py").read_text()
+    assert "aten.logaddexp.default" not in TABLE, "the docs must show an op that is not there yet"
+    records = run(commands, tmp_path)
+    assert list(records) == ["logaddexp cuda:sm_90a"]
+    check(records["logaddexp cuda:sm_90a"])
 
 
 def test_template(tmp_path: Path) -> None:

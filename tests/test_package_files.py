@@ -93,7 +93,11 @@ def modules_of(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize(("task", "backend"), CASES)
+#: State, many parameters, loops: lines that do not fit.
+LONG = [(task, backend) for task in ("batch_norm_train", "gru_2layer") for backend in BACKENDS]
+
+
+@pytest.mark.parametrize(("task", "backend"), CASES + LONG)
 def test_python_is_clean_and_needs_no_mkgen(task: str, backend: str, tmp_path: Path) -> None:
     directory, _, _, _ = package(candidate(task, backend), tmp_path / "a")
     own = {"model", "reference", task}
@@ -102,7 +106,7 @@ def test_python_is_clean_and_needs_no_mkgen(task: str, backend: str, tmp_path: P
         compile(path.read_text(), path.name, "exec")
         assert modules_of(path) <= allowed | sys.stdlib_module_names, path.name
     assert modules_of(directory / f"test_{task}.py") <= {
-        "sys", "torch", "model", "reference", "pytest",
+        "copy", "sys", "torch", "model", "reference", "pytest",
     }  # fmt: skip
     made = [str(directory / "model.py"), str(directory / f"test_{task}.py")]
     ruff = [sys.executable, "-m", "ruff"]
@@ -123,6 +127,29 @@ def test_header_and_launcher_agree(task: str, backend: str, tmp_path: Path) -> N
     assert declared is not None
     assert defined is not None
     assert declared[0].rstrip(";") == " ".join(defined[0].split())
+
+
+@pytest.mark.parametrize("backend", ["cuda", "hip"])
+@pytest.mark.parametrize(("compiler", "language"), [("cc", "c"), ("c++", "c++")])
+def test_c_reads_the_header_of_a_16_bit_launcher(
+    backend: str, compiler: str, language: str, tmp_path: Path
+) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"needs {compiler}")
+    directory, program, _, _ = package(candidate("matmul_bf16", backend), tmp_path / "a")
+    header = directory / f"{program.launcher}.h"
+    # only what the vendor's headers give for sure: the stream, the error, the type in C++
+    stream = "typedef struct s* cudaStream_t; typedef int cudaError_t;\n"
+    bfloat = "struct __nv_bfloat16 { unsigned short bits; };\n"
+    if backend == "hip":
+        stream, bfloat = stream.replace("cuda", "hip"), bfloat.replace("nv", "hip")
+    for name in re.findall(r"#include <((?:cuda|hip)\S+)>", header.read_text()):
+        path = tmp_path / "include" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(stream if "runtime" in name else bfloat)
+    line = [compiler, "-x", language, "-Wall", "-Werror", "-fsyntax-only", f"-I{tmp_path}/include"]
+    done = subprocess.run([*line, header], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_c_launcher_compiles_against_its_header(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,14 @@ def opencl() -> dict[str, str]:
     return {"OCL_ICD_VENDORS": str(driver), "PYOPENCL_NO_CACHE": "1"}
 
 
-@pytest.mark.parametrize("task", ["conv2d", "softmax", "embedding", "bidirectional_gru"])
+#: Sums, loops, state that changes, 16-bit memory, bool, two outputs, and one without dimensions.
+KINDS = (
+    "conv2d", "softmax", "embedding", "bidirectional_gru", "batch_norm_train", "matmul_bf16",
+    "where_broadcast", "max_pool2d_indices", "mse_loss",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("task", KINDS)
 def test_opencl_passes_on_the_cpu(task: str, tmp_path: Path) -> None:
     directory, _, _, _ = package(candidate(task, "opencl"), tmp_path / "a", "check1")
     done = run(directory, f"test_{task}.py", **opencl())
@@ -47,7 +55,49 @@ def test_a_wrong_kernel_fails_the_packages_own_test(tmp_path: Path) -> None:
     assert "conv2d: FAIL: worst error" in done.stdout
 
 
-@pytest.mark.parametrize("task", ["conv2d", "embedding"])
+def test_state_that_is_not_changed_fails_the_packages_own_test(tmp_path: Path) -> None:
+    directory, _, _, _ = package(candidate("batch_norm_train", "opencl"), tmp_path / "a", "check1")
+    model = directory / "model.py"
+    # what is returned is right, but the running variance stays what it was
+    broken = model.read_text().replace('("y", "norm_running_mean", "norm_running_var",', '("y",', 1)
+    assert broken != model.read_text()
+    model.write_text(broken)
+    done = run(directory, "test_batch_norm_train.py", **opencl())
+    assert done.returncode == 1, done.stdout + done.stderr
+    verdicts = [line.split(": ")[1] for line in done.stdout.splitlines()]
+    assert verdicts == ["PASS", "FAIL", "FAIL", "PASS"]
+
+
+STATE = """
+import torch
+from model import ModelNew, batch_norm_train
+from reference import BatchNormTrain
+
+torch.manual_seed(1)
+reference = BatchNormTrain(7)
+model = ModelNew(7)
+model.load_state_dict(reference.state_dict())
+for _ in range(3):
+    x = torch.randn(5, 7, 17, 19) + 1
+    model(x), reference(x)
+want = reference.state_dict()
+print(all(torch.allclose(v, want[k], atol=1e-5) for k, v in model.state_dict().items()))
+print(batch_norm_train._opoverload._schema)
+"""
+
+
+def test_the_op_says_what_it_changes_and_the_module_keeps_it(tmp_path: Path) -> None:
+    directory, _, _, _ = package(candidate("batch_norm_train", "opencl"), tmp_path / "a", "check1")
+    done = run(directory, "-c", STATE, **opencl())
+    assert done.returncode == 0, done.stderr
+    same, schema = done.stdout.splitlines()
+    assert same == "True"
+    assert re.findall(r"!\) (\w+)", schema) == [
+        "norm_running_mean", "norm_running_var", "norm_num_batches_tracked",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("task", ["conv2d", "embedding", "batch_norm_train"])
 @pytest.mark.parametrize("backend", ["pallas", "triton"])
 def test_interpreted_packages_pass(task: str, backend: str, tmp_path: Path) -> None:
     directory, _, _, _ = package(candidate(task, backend), tmp_path / "a", "check1")

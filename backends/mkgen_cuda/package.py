@@ -10,6 +10,8 @@ from mkgen_simt.package import build_script, c_header, library_name, stream_mode
 
 #: nvcc's own defaults, said aloud; the same words NVRTC was given when the text was judged.
 _OPTIONS = ("-O3", "-std=c++17", "--prec-div=true", "--prec-sqrt=true", "--ftz=false")
+#: Where the 16-bit types of a launcher are declared.
+_NARROW = {"__half": "cuda_fp16.h", "__nv_bfloat16": "cuda_bf16.h"}
 
 
 def parts(plan: PackagePlan) -> PackageParts:
@@ -28,7 +30,7 @@ def parts(plan: PackagePlan) -> PackageParts:
     )  # fmt: skip
     return PackageParts(
         files={
-            f"{plan.launcher}.h": c_header(plan, "cuda_runtime_api.h", told),
+            f"{plan.launcher}.h": c_header(plan, "cuda_runtime_api.h", told, _NARROW),
             "build.sh": script,
             "model.py": model_text(plan, stream_model(plan, "cudaError_t", absent(arch))),
         },

@@ -11,6 +11,8 @@ _OPTIONS = (
     "-O3 -std=c++17 -fno-fast-math -ffp-contract=fast",
     "-fhip-fp32-correctly-rounded-divide-sqrt -fno-gpu-flush-denormals-to-zero",
 )
+#: Where the 16-bit types of a launcher are declared.
+_NARROW = {"__half": "hip/hip_fp16.h", "__hip_bfloat16": "hip/hip_bf16.h"}
 
 
 def parts(plan: PackagePlan) -> PackageParts:
@@ -31,7 +33,7 @@ def parts(plan: PackagePlan) -> PackageParts:
     script = build_script(note, ("HIPCC", "hipcc"), (*options, f"{source.name} -o {library}"))
     return PackageParts(
         files={
-            f"{plan.launcher}.h": c_header(plan, "hip/hip_runtime_api.h", told),
+            f"{plan.launcher}.h": c_header(plan, "hip/hip_runtime_api.h", told, _NARROW),
             "build.sh": script,
             "model.py": model_text(plan, stream_model(plan, "hipError_t", _absent(arch))),
         },

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.errors import UnsupportedError
 from mkgen.package.model_file import (
     ModelCall,
     allocations,
+    literal,
     model_text,
     returned,
-    rows_text,
-    shape_text,
+    wrapped,
 )
 from mkgen.program import Glue, Launch, Repeat, Simt, Step
 from mkgen_opencl.devices import INTEL_NAMES
@@ -59,24 +60,28 @@ def _call(plan: PackagePlan) -> ModelCall:
             f"{plan.task} does more than launch kernels; a package for OpenCL cannot hold that yet"
         )
     loops = any(isinstance(step, Repeat) for step in steps)
-    launches = _parts(steps) if loops else rows_text([_row(s) for s in plan.program.launches])
+    if loops:
+        launches = literal(tuple(_part(step) for step in steps), taken=8)
+    else:
+        launches = literal(tuple(_row(s) for s in plan.program.launches), taken=11)
     written = {w for launch in plan.program.launches for w in launch.writes}
-    copied = "".join(f'"{b.name}", ' for b in plan.outputs if b.name in written).removesuffix(" ")
-    options = "".join(f'    "{flag}",\n' for flag in plan.flags)
+    results = tuple(b.name for b in (*plan.outputs, *plan.states) if b.name in written)
     setup = (_SETUP_OF_LOOPS if loops else _SETUP).format(
-        source=plan.program.sources[0].name, options=options, launches=launches,
-        results=copied if len(plan.outputs) == 1 else copied.removesuffix(","),
-        title=plan.arch_title, fits=_fits(plan.program.target.arch),
+        source=plan.program.sources[0].name, options=literal(tuple(plan.flags), taken=10),
+        launches=launches, results=literal(results, taken=10), title=plan.arch_title,
+        fits=_fits(plan.program.target.arch),
     )  # fmt: skip
     buffers = (*plan.outputs, *plan.temporaries)
-    tensors = ", ".join(f"{b.name}={b.name}" for b in plan.program.buffers)
+    tensors = [f"{b.name}={b.name}" for b in plan.program.buffers]
     first = plan.inputs[0].name
     return ModelCall(
         summary="The kernels are built from their source by the device's driver at the first call.",
         imports=("import functools", "import importlib.util", "from pathlib import Path"),
         local_imports=(),
         setup=setup,
-        body=allocations(buffers, f"{first}.device") + f"_run({tensors})\n" + returned(plan),
+        body=allocations(buffers, f"{first}.device")
+        + wrapped("_run(", tensors, ")", outer=4)
+        + returned(plan),
         alignment=False,
     )
 
@@ -85,36 +90,21 @@ def _inner(step: Step) -> Sequence[Launch | Glue]:
     return step.steps if isinstance(step, Repeat) else (step,)
 
 
-def _parts(steps: Sequence[Step]) -> str:
-    """Launches and loops of them: rounds, launches, what changes places, where slices begin."""
-    text = ""
-    for step in steps:
-        loop = step if isinstance(step, Repeat) else Repeat(count=1, steps=(step,))
-        launches = [_row(s) for s in loop.steps if isinstance(s, Launch)]
-        rows = "".join(f"            {row},\n" for row in launches)
-        text += f"    (\n        {loop.count},\n        (\n{rows}        ),\n"
-        text += f"        {_pairs(loop.swaps)},\n"
-        slices = (f'"{n}": ({loop.start.get(n, 0)}, {by})' for n, by in loop.advance.items())
-        text += f"        {{{', '.join(slices)}}},\n    ),\n"
-    return f"(\n{text})"
+def _part(step: Step) -> tuple[Any, ...]:
+    """A launch or a loop of them: rounds, launches, what changes places, where slices begin."""
+    loop = step if isinstance(step, Repeat) else Repeat(count=1, steps=(step,))
+    launches = tuple(_row(s) for s in loop.steps if isinstance(s, Launch))
+    slices = {name: (loop.start.get(name, 0), by) for name, by in loop.advance.items()}
+    return loop.count, launches, loop.swaps, slices
 
 
-def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
-    made = ", ".join(f'("{a}", "{b}")' for a, b in pairs)
-    return f"({made},)" if len(pairs) == 1 else f"({made})"
-
-
-def _row(launch: Launch) -> str:
+def _row(launch: Launch) -> tuple[Any, ...]:
     simt = launch.configuration
     if not isinstance(simt, Simt) or simt.dynamic_shared:
         raise UnsupportedError(f"{launch.entry} cannot be launched by pyopencl as it is")
     rank = max((i for i in range(3) if simt.grid[i] * simt.block[i] > 1), default=0) + 1
     total = tuple(g * b for g, b in zip(simt.grid, simt.block, strict=True))[:rank]
-    arguments = "".join(f'"{a}", ' for a in launch.args).removesuffix(" ")
-    arguments = arguments if len(launch.args) == 1 else arguments.removesuffix(",")
-    return (
-        f'("{launch.entry}", {shape_text(total)}, {shape_text(simt.block[:rank])}, ({arguments}))'
-    )
+    return launch.entry, total, simt.block[:rank], launch.args
 
 
 def _fits(arch: str) -> str:
@@ -136,9 +126,9 @@ _SETUP = '''DEVICE = "cpu"
 LAUNCHES = {launches}
 """Kernel, global size, local size, arguments."""
 
-OPTIONS = (
-{options})
-RESULTS = ({results})
+OPTIONS = {options}
+RESULTS = {results}
+"""What is copied back: the outputs, and state that changes."""
 
 _SOURCE = Path(__file__).resolve().parent / "{source}"
 
@@ -182,13 +172,20 @@ def _built():
     return context, cl.CommandQueue(context), program
 
 
+def _array(tensor: torch.Tensor):
+    """The tensor's own memory."""
+    # numpy has no bfloat16; the kernel reads its bits
+    bits = tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor
+    return bits.detach().numpy()
+
+
 def _run(**tensors: torch.Tensor) -> None:
     """Copies the tensors to the device, runs the kernels, and copies the results back."""
     context, queue, program = _built()
     import pyopencl as cl
 
     flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
-    arrays = {{name: tensor.detach().numpy() for name, tensor in tensors.items()}}
+    arrays = {{name: _array(tensor) for name, tensor in tensors.items()}}
     buffers = {{name: cl.Buffer(context, flags, hostbuf=array) for name, array in arrays.items()}}
     for entry, size, group, arguments in LAUNCHES:
         kernel = cl.Kernel(program, entry)

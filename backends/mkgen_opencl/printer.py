@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from textwrap import indent
 
+from mkgen.codegen.fold_c import fold_c
 from mkgen.codegen.render import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.view import Argument
 from mkgen.expression import Expression, to_c
@@ -110,7 +111,7 @@ class OpenclPrinter(CPrinter):
             + (_HELPER_OF_LOOPS if plan.loops else _HELPER)
             + "\n// Enqueues on an in-order queue; `program` is built from the .cl file.\n"
             + wrap(f"cl_int {plan.launcher}(", parameters, ") {\n")
-            + calls + "}\n"
+            + fold_c(calls) + "}\n"
         )  # fmt: skip
         constants = self._launch_constants(plan)
         source = Source(
@@ -125,8 +126,8 @@ class OpenclPrinter(CPrinter):
         axes = [a for a in range(3) if a == 0 or to_c(launch.grid[a]) != "1"]
         groups, blocks = ([to_c(e[a]) for a in axes] for e in (launch.grid, launch.block))
         return len(axes), (
-            wrap("const size_t groups[] = {", groups, "};\n", 96)
-            + wrap("const size_t local[] = {", blocks, "};\n", 96)
+            f"const size_t groups[] = {{{', '.join(groups)}}};\n"
+            f"const size_t local[] = {{{', '.join(blocks)}}};\n"
         )
 
     def _straight(self, plan: Plan) -> str:
@@ -179,7 +180,8 @@ class OpenclPrinter(CPrinter):
         rank, shape = self._shape(launch)
         asked = ["queue", "program", f'"{launch.entry}"', str(len(arguments)), "arguments"]
         asked += [str(rank), "groups", "local", event]
-        body = firsts + wrap("const argument arguments[] = {", arguments, "};\n", 94) + shape
+        listed = "".join(f"  {argument},\n" for argument in arguments)
+        body = f"{firsts}const argument arguments[] = {{\n{listed}}};\n{shape}"
         body += wrap("status = enqueue(", asked, ");\n", 94)
         return f"if (status == CL_SUCCESS) {{\n{indent(body, '  ')}}}\n"
 

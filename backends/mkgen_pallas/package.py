@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mkgen.codegen.package import PackageParts, PackagePlan
-from mkgen.package.model_file import ModelCall, model_text
+from mkgen.package.model_file import Code, ModelCall, literal, model_text, wrapped
 from mkgen_pallas.archs import find_arch
 
 _BUILD = """#!/usr/bin/env bash
@@ -31,34 +31,53 @@ def parts(plan: PackagePlan) -> PackageParts:
 
 def _call(plan: PackagePlan) -> ModelCall:
     arch = find_arch(plan.program.target.arch)
-    results = "".join(f"torch.{b.dtype}, " for b in plan.outputs).removesuffix(" ")
-    dtypes = results if len(plan.outputs) == 1 else results.removesuffix(",")
+    results = tuple(Code(f"torch.{b.dtype}") for b in (*plan.outputs, *plan.states))
     moves = _HOST if arch.is_tpu else _DEVICE
+    shared = "" if arch.is_tpu else _SHARED
     device = '"cpu"' if arch.is_tpu else '"cpu" if INTERPRET else "cuda"'
     seen = (
         f'any(d.device_kind == "{arch.device_kind}" for d in jax.devices())'
         if arch.is_tpu
         else 'jax.default_backend() == "gpu"'
     )
-    setup = _SETUP.format(
+    setup = shared + _SETUP.format(
         device=device, seen=seen, kind=arch.device_kind or "GPU", task=plan.task,
-        launcher=plan.launcher, dtypes=dtypes, extra="tpu" if arch.is_tpu else "cuda13",
+        launcher=plan.launcher, results=literal(results, taken=10),
+        extra="tpu" if arch.is_tpu else "cuda13",
     ) + moves  # fmt: skip
-    ending = "return _run({})[0]\n" if len(plan.outputs) == 1 else "return _run({})\n"
     return ModelCall(
         summary=f"The kernel is {plan.program.sources[0].name}, compiled by JAX at the first "
         "call. PALLAS_INTERPRET=1 runs it on a CPU, slowly.",
         imports=("import contextlib", "import functools", "import importlib.util", "import os"),
         local_imports=(),
         setup=setup,
-        body=ending.format(", ".join(b.name for b in plan.inputs)),
+        body=_body(plan),
         alignment=False,
     )
 
 
+_SHARED = """# JAX shares the GPU with PyTorch: it must not take most of its memory at once.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+"""
+
+
+def _body(plan: PackagePlan) -> str:
+    names = [b.name for b in plan.inputs]
+    outputs = len(plan.outputs)
+    if not plan.states:
+        end = ")[0]" if outputs == 1 else ")"
+        return wrapped("return _run(", names, end, outer=4)
+    changed = "".join(f"{b.name}.copy_(results[{i}])\n" for i, b in enumerate(plan.states, outputs))
+    # JAX changes no array: the new state comes after the outputs
+    given = "results[0]" if outputs == 1 else f"results[:{outputs}]"
+    return wrapped("results = _run(", names, ")", outer=4) + f"{changed}return {given}\n"
+
+
 _SETUP = '''INTERPRET = os.environ.get("PALLAS_INTERPRET") == "1"
 DEVICE = {device}
-OUTPUTS = ({dtypes})
+RESULTS = {results}
+"""Dtypes of what the kernel returns: the outputs, then the state that changes."""
 
 
 def missing() -> str:
@@ -98,7 +117,7 @@ def _run(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
     with tpu.force_tpu_interpret_mode(True) if INTERPRET else contextlib.nullcontext():
         results = kernel(*(_to_jax(tensor) for tensor in tensors))
     results = results if isinstance(results, tuple) else (results,)
-    return tuple(_to_torch(r, dtype) for r, dtype in zip(results, OUTPUTS, strict=True))
+    return tuple(_to_torch(r, dtype) for r, dtype in zip(results, RESULTS, strict=True))
 
 
 def _narrow(tensor: torch.Tensor) -> torch.Tensor:
@@ -139,5 +158,8 @@ def _to_jax(tensor: torch.Tensor):
 
 def _to_torch(array, dtype: torch.dtype) -> torch.Tensor:
     # A copy: an op may not give away memory that JAX believes it owns.
-    return torch.from_dlpack(array).to(dtype, copy=True)
+    copied = torch.from_dlpack(array).to(dtype, copy=True)
+    if copied.is_cuda:  # JAX may use the memory again as soon as `array` is gone
+        torch.cuda.current_stream(copied.device).synchronize()
+    return copied
 """

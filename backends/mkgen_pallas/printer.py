@@ -58,9 +58,9 @@ def _traced_call(node: Call, inner: Callable[[Expression, int], str]) -> str | N
 
 
 _HELPERS = {
-    "product": '''
+    "product_of": '''
 
-def product(block):
+def product_of(block):
     """The product along the last axis, whose length is a power of two: Pallas has none."""
     while block.shape[-1] > 1:
         pairs = block.reshape(*block.shape[:-1], block.shape[-1] // 2, 2)
@@ -156,12 +156,14 @@ class PallasPrinter(PythonPrinter):
             code = f"({code}).astype(jnp.{dtype})"
         if not self.gpu:
             return f"{tensor}[...] = {code}"
+        if offset.isdigit():  # interpret mode stores at traced positions only
+            return f"{tensor}[{offset}] = {code}"
         return f"plgpu.store({tensor}.at[{offset}], {code})"
 
     def masked_store(self, code: str, masks: Sequence[str]) -> str:
         """The same under masks (GPU)."""
         kept = list(dict.fromkeys(masks))
-        if not kept or not self.gpu:
+        if not kept or not self.gpu or not code.startswith("plgpu.store("):
             return code
         mask = " & ".join(kept)
         if len(kept) > 1:
@@ -198,7 +200,7 @@ class PallasPrinter(PythonPrinter):
     def reduce(self, combine: str, dtype: str, value: str) -> str:
         """A block combined over its columns (TPU) or along its last axis (GPU)."""
         if combine == "prod" and self.gpu:
-            return f"product({value})"
+            return f"product_of({value})"
         axis = "" if self.gpu else ", axis=1, keepdims=True"
         return f"jnp.{combine}({value}{axis})"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
+from mkgen.codegen.fold_c import fold_c
 from mkgen.codegen.render import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.view import Argument
 from mkgen_simt.printer import BESIDE_BRACE, CPrinter, wrap
@@ -96,5 +97,5 @@ class CudaLikePrinter(CPrinter):
             f"\n#ifndef {self.rtc_guard}\n"
             "// Launches on `stream`; every pointer is a contiguous device buffer, shapes above.\n"
             + wrap(f'extern "C" {self.error} {plan.launcher}(', parameters, ") {\n")
-            + f"{self.sequence(plan)}}}\n#endif\n"
+            + f"{fold_c(self.sequence(plan))}}}\n#endif\n"
         )

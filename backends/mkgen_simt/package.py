@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mkgen.codegen.package import PackagePlan
 from mkgen.errors import UserError
-from mkgen.package.model_file import ModelCall, allocations, returned
+from mkgen.package.model_file import ModelCall, allocations, returned, wrapped
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,25 @@ def prototype(plan: PackagePlan) -> Prototype:
     return Prototype(found["result"], plan.launcher, parameters)
 
 
-def c_header(plan: PackagePlan, include: str, told: str) -> str:
-    """A header that C and C++ read; `told` says what the arguments are."""
+def c_header(
+    plan: PackagePlan, include: str, told: str, headers: Mapping[str, str] | None = None
+) -> str:
+    """A header that C and C++ read; `told` says what the arguments are.
+
+    `headers` are those of the vendor's 16-bit types, by type.
+    """
     guard = f"{plan.launcher.upper()}_H"
     function = prototype(plan)
-    boolean = "#include <stdbool.h>\n" if "bool" in function.text else ""
+    boolean = "#include <stdbool.h>\n" if re.search(r"\bbool\b", function.text) else ""
+    narrow = {n: h for n, h in (headers or {}).items() if re.search(rf"\b{n}\b", function.text)}
+    known = "".join(f"#include <{header}>\n" for header in narrow.values())
+    # C has no such types, and needs none to pass pointers to them on
+    opaque = "".join(f"typedef struct {name} {name};\n" for name in narrow)
+    other = f"#else\n{opaque}" if opaque else ""
     return (
         f"// SPDX-License-Identifier: Apache-2.0\n// {plan.title}.\n"
         f"#ifndef {guard}\n#define {guard}\n\n{boolean}#include <{include}>\n\n"
-        '#ifdef __cplusplus\nextern "C" {\n#endif\n\n'
+        f'#ifdef __cplusplus\n{known}extern "C" {{\n{other}#endif\n\n'
         f"{shape_comment(plan)}{told}{function.text}\n\n"
         "#ifdef __cplusplus\n}\n#endif\n\n#endif\n"
     )
@@ -60,8 +70,11 @@ def c_header(plan: PackagePlan, include: str, told: str) -> str:
 
 def shape_comment(plan: PackagePlan) -> str:
     """One line for each argument: `// x: float32[32, 64], input`."""
+    changed = {b.name for b in plan.states}
     return "".join(
-        f"// {b.name}: {b.dtype}{list(b.shape)}, {b.role.value}\n" for b in plan.program.buffers
+        f"// {b.name}: {b.dtype}{list(b.shape)}, {b.role.value}"
+        f"{', changed in place' if b.name in changed else ''}\n"
+        for b in plan.program.buffers
     )
 
 
@@ -88,13 +101,15 @@ def stream_model(plan: PackagePlan, error: str, absent: str) -> ModelCall:
     device, indented by 4.
     """
     names = [b.name for b in plan.program.buffers]
-    pointers = ", ".join(f"{name}.data_ptr()" for name in names)
+    pointers = [f"{name}.data_ptr()" for name in names]
     first = plan.inputs[0].name
     body = (
         allocations((*plan.outputs, *plan.temporaries), f"{first}.device")
         + f"with torch.cuda.device({first}.device):\n"
         "    stream = torch.cuda.current_stream().cuda_stream\n"
-        + call_lines(f"status = _library().{plan.launcher}(", f"{pointers}, stream")
+        + wrapped(
+            f"status = _library().{plan.launcher}(", [*pointers, "stream"], ")", indent=4, outer=4
+        )
         + f'if status:\n    raise RuntimeError(f"{plan.launcher} failed: {error} {{status}}")\n'
         + returned(plan)
     )
@@ -106,14 +121,6 @@ def stream_model(plan: PackagePlan, error: str, absent: str) -> ModelCall:
         setup='DEVICE = "cuda"\n' + library_setup(plan, len(names) + 1, absent),
         body=body,
     )
-
-
-def call_lines(start: str, arguments: str) -> str:
-    """A call indented by 4, on two lines when it is long."""
-    line = f"    {start}{arguments})\n"
-    if len(line) + 4 <= 101:
-        return line
-    return f"    {start}\n        {arguments}\n    )\n"
 
 
 def library_setup(plan: PackagePlan, count: int, absent: str, entry: str = "") -> str:

@@ -9,7 +9,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mkgen.codegen.printer import COMPARE, SELECT, UNARY, Scope, Text, number
+from mkgen.codegen.fold_c import fold_c
+from mkgen.codegen.printer import COMPARE, PRODUCT, SELECT, UNARY, Scope, Text, number
 from mkgen.codegen.render import SHORT, DialectPrinter, LaunchPlan, LoopPlan
 from mkgen.codegen.view import Argument, View
 from mkgen.errors import UnsupportedError
@@ -104,6 +105,9 @@ class CPrinter(DialectPrinter):
             sign = ">" if value.operation == "maximum" else "<"
             a, b = (arg.inside(COMPARE + 1) for arg in args)
             return Text(f"{a} {sign} {b} ? {a} : {b}", SELECT)
+        if value.operation == "sigmoid":
+            power = self.calls["exp"].format(_negative(args[0]))
+            return Text(f"1.0f / (1.0f + {power})", PRODUCT)
         return super().apply(value, args)
 
     def cast(self, value: Text, source: str, dtype: str) -> Text:
@@ -130,6 +134,12 @@ class CPrinter(DialectPrinter):
         """`x[i]`, widened where memory is narrower than what is computed in."""
         return self.reads.get(stored, "{0}[{1}]").format(tensor, offset)
 
+    def finish(
+        self, text: str, known: Mapping[str, int], plan: LaunchPlan
+    ) -> tuple[str, LaunchPlan]:
+        """The kernel without lines that are too long."""
+        return fold_c(text), plan
+
     # -- files ----------------------------------------------------------------------------------
 
     def comment(self, lines: Sequence[str]) -> str:
@@ -143,18 +153,19 @@ class CPrinter(DialectPrinter):
             constants, self.index_type
         )
 
-    def parameters(self, constants: Mapping[str, int]) -> str:
+    def parameters(self, groups: Sequence[Mapping[str, int]]) -> str:
         """The constants of the variant."""
-        if not constants:
+        if not groups:
             return "\n"
-        return "// Parameters of this variant.\n" + self.constants(constants, "int") + "\n"
+        lines = "".join(self.constants(group, "int") for group in groups)
+        return f"// Parameters of this variant.\n{lines}\n"
 
     def constants(self, constants: Mapping[str, int], ctype: str) -> str:
         """Named compile-time constants, as many on a line as fit."""
         lines, line = [], ""
         for name, value in constants.items():
             piece = f"{name} = {value}"
-            if line and len(line) + len(piece) > 80:
+            if line and len(line) + len(piece) > 90:
                 lines.append(line)
                 line = ""
             line += f", {piece}" if line else f"constexpr {ctype} {piece}"
@@ -188,13 +199,16 @@ class CPrinter(DialectPrinter):
             )
         return f"{name} = {self.combine(combine, dtype, name, value)};"
 
-    def workgroup_name(self, combine: str, dtype: str) -> str:
-        """`workgroup_sum`, `workgroup_min_int32`."""
-        return f"workgroup_{combine}" + ("" if dtype == "float32" else f"_{dtype}")
+    def workgroup_name(self, combine: str, dtype: str, lanes: bool = False) -> str:
+        """`workgroup_sum`, `workgroup_min_int32`; `lanes`: the one that exchanges between lanes,
+        where a file may have both."""
+        kind = "" if dtype == "float32" else f"_{dtype}"
+        return f"workgroup_{combine}{kind}{'_by_lanes' if lanes else ''}"
 
-    def scan_name(self, combine: str, dtype: str) -> str:
-        """`scan_sum`, `scan_max_int32`."""
-        return f"scan_{combine}" + ("" if dtype == "float32" else f"_{dtype}")
+    def scan_name(self, combine: str, dtype: str, lanes: bool = False) -> str:
+        """`scan_sum`, `scan_max_int32`, with lanes as `workgroup_name`."""
+        kind = "" if dtype == "float32" else f"_{dtype}"
+        return f"scan_{combine}{kind}{'_by_lanes' if lanes else ''}"
 
     def scratch_name(self, dtype: str) -> str:
         """The shared array through which values of `dtype` are combined."""
@@ -205,12 +219,20 @@ class CPrinter(DialectPrinter):
         return ""
 
     def workgroup_call(
-        self, combine: str, dtype: str, value: str, group: bool, prefix: str = ""
+        self,
+        combine: str,
+        dtype: str,
+        value: str,
+        group: bool,
+        lanes: bool = False,
+        threads: str = "",
     ) -> str:
-        """`value` combined over the work-group; with several kernels each has its functions."""
+        """`value` combined over the work-group; `threads` says of how many, where kernels share
+        the function."""
         own = self.group_call(combine, dtype, value, group)
-        name = f"{prefix}{self.workgroup_name(combine, dtype)}"
-        return own or f"{name}({value}, {self.scratch_name(dtype)})"
+        name = self.workgroup_name(combine, dtype, lanes and threads != "")
+        given = [value, self.scratch_name(dtype), *([threads] if threads else [])]
+        return own or f"{name}({', '.join(given)})"
 
     def define(self, name: str, code: str) -> str:
         """A constant that follows from others."""
@@ -303,6 +325,12 @@ class CPrinter(DialectPrinter):
         while len(kept) > 1 and kept[-1] == Int(1):
             kept.pop()
         return ", ".join(to_c(e) for e in kept)
+
+
+def _negative(value: Text) -> str:
+    """`-x`, and `-(-x)`: two signs in a row would be a decrement."""
+    code = value.inside(UNARY)
+    return f"-({code})" if code.startswith("-") else f"-{code}"
 
 
 def wrap(head: str, items: Sequence[str], tail: str, width: int = 100) -> str:

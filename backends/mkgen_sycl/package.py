@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 from mkgen.codegen.package import PackageParts, PackagePlan
-from mkgen.package.model_file import ModelCall, allocations, model_text, returned
-from mkgen.program import GIVEN, BufferRole
+from mkgen.package.model_file import ModelCall, allocations, model_text, returned, wrapped
+from mkgen.program import GIVEN
 from mkgen_simt.package import (
     build_script,
-    call_lines,
     library_name,
     library_setup,
     prototype,
@@ -58,11 +57,15 @@ def parts(plan: PackagePlan) -> PackageParts:
 
 def _header(plan: PackagePlan) -> str:
     guard = f"{plan.launcher.upper()}_HPP"
+    function = prototype(plan).text
+    # the source's own short name for it
+    short = "namespace oneapi = sycl::ext::oneapi;\n\n" if "oneapi::" in function else ""
     return (
         f"// SPDX-License-Identifier: Apache-2.0\n// {plan.title}.\n"
-        f"#ifndef {guard}\n#define {guard}\n\n#include <sycl/sycl.hpp>\n\n{shape_comment(plan)}"
+        f"#ifndef {guard}\n#define {guard}\n\n#include <sycl/sycl.hpp>\n\n{short}"
+        f"{shape_comment(plan)}"
         "// Submits to `queue`; every pointer is a contiguous, 16-byte aligned USM array.\n"
-        f"{prototype(plan).text}\n\n#endif\n"
+        f"{function}\n\n#endif\n"
     )
 
 
@@ -93,6 +96,7 @@ def _on_cpu(plan: PackagePlan) -> str:
         b.name: p.removeprefix("const ").split("*")[0]
         for b, p in zip(buffers, pointers, strict=True)
     }
+    changed = {b.name for b in (*plan.outputs, *plan.states)}
     takes, gives, frees = "", "", ""
     for b in buffers:
         count, bytes_ = math.prod(b.shape), f"{math.prod(b.shape)} * sizeof({types[b.name]})"
@@ -102,7 +106,7 @@ def _on_cpu(plan: PackagePlan) -> str:
         )
         if b.role in GIVEN or b.initial is not None:
             takes += f"    queue.memcpy({b.name}_usm, {b.name}, {bytes_}).wait();\n"
-        if b.role is BufferRole.OUTPUT:
+        if b.name in changed:
             gives += f"    queue.memcpy({b.name}, {b.name}_usm, {bytes_}).wait();\n"
         frees += f"    sycl::free({b.name}_usm, queue);\n"
     names = ", ".join(f"{b.name}_usm" for b in buffers)
@@ -127,7 +131,7 @@ _CATCH = """  }} catch (const sycl::exception& error) {{
 
 def _call(plan: PackagePlan) -> ModelCall:
     arch = plan.program.target.arch
-    pointers = ", ".join(f"{b.name}.data_ptr()" for b in plan.program.buffers)
+    pointers = [f"{b.name}.data_ptr()" for b in plan.program.buffers]
     first, count = plan.inputs[0].name, len(plan.program.buffers)
     made = allocations((*plan.outputs, *plan.temporaries), f"{first}.device")
     failed = (
@@ -136,8 +140,8 @@ def _call(plan: PackagePlan) -> ModelCall:
     )
     if arch == "cpu":
         device, absent = "cpu", ""
-        call = call_lines(f"status = _library().{_entry(plan)}(", pointers)
-        body = made + "".join(line[4:] for line in call.splitlines(keepends=True)) + failed
+        start = f"status = _library().{_entry(plan)}("
+        body = made + wrapped(start, pointers, ")", outer=4) + failed
     else:
         device, count = "xpu", count + 1
         words = ", ".join(f'"{word}"' for word in _ICPX[arch][1])
@@ -151,7 +155,9 @@ def _call(plan: PackagePlan) -> ModelCall:
         body = (
             made + f"with torch.xpu.device({first}.device):\n"
             "    queue = torch.xpu.current_stream().sycl_queue\n"
-            + call_lines(f"status = _library().{_entry(plan)}(", f"{pointers}, queue")
+            + wrapped(
+                f"status = _library().{_entry(plan)}(", [*pointers, "queue"], ")", indent=4, outer=4
+            )
             + failed
         )
     return ModelCall(

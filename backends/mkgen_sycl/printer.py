@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mkgen.codegen.fold_c import fold_c
 from mkgen.codegen.render import LaunchPlan, Plan
 from mkgen.codegen.view import Argument
 from mkgen.expression import Expression, Int, to_c
@@ -102,7 +103,8 @@ class SyclPrinter(CPrinter):
         body = self._looped(plan) if plan.loops else self._straight(plan)
         return (
             "\n// Submits to `queue`; every pointer is a contiguous USM array, shapes above.\n"
-            + wrap(f"sycl::event {plan.launcher}(", parameters, ") {\n") + body + "}\n"
+            + wrap(f"sycl::event {plan.launcher}(", parameters, ") {\n")
+            + fold_c(body) + "}\n"
         )  # fmt: skip
 
     def _straight(self, plan: Plan) -> str:
@@ -133,14 +135,17 @@ class SyclPrinter(CPrinter):
         """The statement that submits one kernel after the event `before`."""
         rank = 1 if launch.rank == 1 else 3
         items, groups = self._range(launch.block, rank), self._range(launch.grid, rank)
+        call = wrap(
+            "    exp_::nd_launch(",
+            ["handler", f"sycl::nd_range<{rank}>(groups * items, items)",
+             f"exp_::kernel_function<{launch.entry}>", *arguments], ");\n", 98,
+        )  # fmt: skip
         wait = f"    handler.depends_on({before});\n" if before else ""
         return (
             f"  {keep}exp_::submit_with_event(queue, [&](sycl::handler& handler) {{\n{wait}"
             f"    const sycl::range<{rank}> groups({groups});\n"
             f"    const sycl::range<{rank}> items({items});\n"
-            f"    exp_::nd_launch(handler, sycl::nd_range<{rank}>(groups * items, items),\n"
-            f"                    exp_::kernel_function<{launch.entry}>, {', '.join(arguments)});\n"
-            "  });\n"
+            f"{call}  }});\n"
         )
 
     @staticmethod

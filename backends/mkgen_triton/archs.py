@@ -39,7 +39,7 @@ _ALL = (
     _cuda(89, "Ada (RTX 4090)", "rtx4090"),
     _cuda(90, "Hopper (H100, H200)", "h100"),
     _cuda(100, "Blackwell (B200)", "b200"),
-    _cuda(120, "Blackwell (RTX 5090)", "rtx5090"),
+    _cuda(120, "Blackwell (RTX 50)", "rtx4090"),
     _hip("gfx90a", "CDNA 2 (MI250X)", 64, "mi250x", 0x3F),
     _hip("gfx942", "CDNA 3 (MI300X)", 64, "mi300x", 0x4C),
     _hip("gfx950", "CDNA 4 (MI355X)", 64, "mi355x", 0x4F),

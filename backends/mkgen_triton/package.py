@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mkgen.codegen.package import PackageParts, PackagePlan
-from mkgen.package.model_file import ModelCall, model_text
+from mkgen.package.model_file import ModelCall, model_text, wrapped
 
 _BUILD = """#!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
@@ -65,6 +65,6 @@ def _run(*tensors: torch.Tensor) -> {result}:
         imports=("import contextlib", "import importlib.util", "import os"),
         local_imports=(),
         setup=setup,
-        body=f"return _run({', '.join(b.name for b in plan.inputs)})\n",
+        body=wrapped("return _run(", [b.name for b in plan.inputs], ")", outer=4),
         alignment=False,
     )

@@ -30,9 +30,9 @@ COMMANDS = {
     "eval": "Evaluate many tasks on many targets into a run of records.",
     "tune": "Measure parameters on a device; gen and eval use the fastest from then on.",
     "verify": "Evaluate a package again and say what differs.",
-    "show": "Show a record, a package, a run, or what templates can make of a task.",
+    "show": "Show a record, a package, a run, or the parameter sets a task can have.",
     "tasks": "List the tasks that ship with mkgen, or show one.",
-    "targets": "List targets; `targets show` says what templates take on each backend.",
+    "targets": "List targets; `targets show` says what each backend supports, and why not.",
     "doctor": "Say what works on this machine, and what would enable the rest.",
 }
 
@@ -69,6 +69,13 @@ class Commands(click.Group):
 @click.version_option(package_name="mkgen", prog_name="mkgen")
 def cli() -> None:
     """Write a computation once, in PyTorch; get a checked kernel for every vendor's target.
+
+    \b
+    To begin with:
+      mkgen doctor                               what works on this machine
+      mkgen tasks                                what there is to generate
+      mkgen gen --backend hip --task conv2d      one kernel, checked, as a package
+      mkgen gen --backend cuda --task FILE.py    your own module or function
 
     Exit codes: 0 passed with the required evidence; 1 a kernel failed; 2 wrong input; 3 something
     needed is missing; 4 mkgen's own fault; 130 interrupted.

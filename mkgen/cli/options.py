@@ -26,7 +26,10 @@ shape = click.option(
     help="Shape of an input, x=32,64,56,56; sizes of the other inputs follow. Repeatable.",
 )
 dtype = click.option(
-    "--dtype", metavar="DTYPE", help="dtype of the floating-point inputs; refused if no template."
+    "--dtype",
+    metavar="DTYPE",
+    help="float64, float32, float16 or bfloat16 for every floating-point input; refused where the "
+    "target has no such kernels.",
 )
 precision = click.option(
     "--precision",

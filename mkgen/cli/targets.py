@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,30 +24,41 @@ from mkgen.program import PrecisionClass
 @click.argument("backend", required=False, metavar="[BACKEND[:ARCH]]")
 @options.json_output
 def command(what: str | None, backend: str | None, as_json: bool) -> int:
-    """List every backend:arch with its device profile.
+    """List every target (BACKEND:ARCH), and the device whose limits and rates it is planned for.
 
-    `mkgen targets show [BACKEND[:ARCH]]` says what the templates of each take: kinds of kernel,
-    dtypes, precision classes; each combination that nothing takes is named with its reason, and
-    asking for it ends with exit code 2. It ends with the PyTorch operations that have a lowering.
+    `default` marks the arch that --backend alone means. A target can name another device of the
+    same arch: cuda:sm_90a@h200.
+
+    `mkgen targets show [BACKEND[:ARCH]]` says what is supported: kinds of kernel by dtype, and the
+    templates. What is not is listed with its reason; asking for it ends with exit code 2. Last come
+    the PyTorch operations that can be lowered, which are the same for every backend.
+
+    \b
+    mkgen targets
+    mkgen targets show hip:gfx942
     """
     backend, _, arch = (backend or "").partition(":")
     found = {backend: backend_named(backend)} if backend else backends()
     broken = {} if backend else broken_backends()
     if what == "show":
         documents = [_takes(b, _arch(b, arch)) for b in found.values()]
+        operations = _operations()
         if as_json:
-            emit({"backends": documents, "operations": _operations(), "broken": broken})
+            emit({"backends": documents, "operations": operations, "broken": broken})
         else:
             for document in documents:
                 _show(document)
-            say("PyTorch operations with a lowering:\n  " + ", ".join(_operations()))
+            say(f"PyTorch operations with a lowering ({len(operations)}):")
+            for line in textwrap.wrap(", ".join(operations), 96, break_on_hyphens=False):
+                say(f"  {line}")
     else:
         rows = [row for b in found.values() for row in _rows(b)]
         if as_json:
             emit({"targets": rows, "broken": broken})
         else:
-            heads = ("target", "arch", "device profile", "default")
+            heads = ("target", "arch", "planned for (hardware profile)", "default")
             table(heads, [[str(v) for v in row.values()] for row in rows])
+            say("`mkgen targets show TARGET` says what is supported there.")
     if not as_json:
         for name, reason in broken.items():
             say(f"backend {name} is broken: {reason}")
@@ -132,29 +144,30 @@ def _template(template: Template) -> dict[str, Any]:
         "dtypes": list(spec.dtypes),
         "precision": [p.value for p in spec.precision],
         "tags": list(spec.tags),
+        "fallback": spec.fallback,
         "archs": list(spec.targets),
         "parameters": {k: list(v) for k, v in spec.parameters.items()},
     }
 
 
 def _operations() -> list[str]:
-    from mkgen.frontend import contraction, index, pointwise, reduction, window
-    from mkgen.frontend.lower import TABLE
+    from mkgen.frontend.lower import TABLE, load_families
 
-    assert all((contraction, index, pointwise, reduction, window))  # importing them fills TABLE
+    load_families()
     return sorted(TABLE)
 
 
 def _show(document: dict[str, Any]) -> None:
     rows = [
         [
-            t["name"], t["kind"], ", ".join(t["dtypes"]), ", ".join(t["precision"]),
+            t["name"], t["kind"] + (" (fallback)" if t["fallback"] else ""),
+            ", ".join(t["dtypes"]), ", ".join(t["precision"]),
             ", ".join(t["tags"]) or "any", ", ".join(t["archs"]) or "all",
             ", ".join(f"{k} {len(v)}" for k, v in t["parameters"].items()) or "none",
         ]
         for t in document["templates"]
     ]  # fmt: skip
-    heads = ("template", "kind", "dtypes", "precision", "anchor", "archs", "parameters (values)")
+    heads = ("template", "kind", "dtypes", "precision", "tags", "archs", "parameters (values)")
     target = f"{document['backend']}:{document['arch']}"
     table(heads, rows, title=f"{target} (dialect {document['dialect']})")
     kinds = document["kinds"]

@@ -139,6 +139,7 @@ class Generator:
         facts["shuffles"] = int(printer.shuffles)
         facts["splits"] = int(printer.splits)
         facts["plain"] = int(view.plain())
+        facts["strided"] = int(view.strided())
         facts["passes"] = len(kernel.reductions) + bool(kernel.stores)
         facts["buffers"] = len(view.arguments)
         facts["threads_per_block"] = limit(profile, "threads_per_block", 1024)

@@ -25,7 +25,7 @@ class Support:
     dtype: str
     ok: bool
     tags: tuple[str, ...] = ()
-    """Only kernels with one of these anchors; empty means any."""
+    """Only kernels with one of these tags; empty means any."""
     reason: str = ""
     """Why not, or what the dtype is held in."""
     index_bits: tuple[int, ...] = (32,)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 WIDTH = 100
 _OPEN, _CLOSE = "([{", ")]}"
 
@@ -14,6 +16,9 @@ def fold(text: str, width: int = WIDTH) -> str:
 def _fold(line: str, width: int) -> list[str]:
     body = line.lstrip()
     group = _widest_group(line)
+    if len(line) > width and body.startswith("# "):
+        lead = f"{line[: len(line) - len(body)]}# "
+        return textwrap.wrap(body[2:], width, initial_indent=lead, subsequent_indent=lead)
     if len(line) <= width or body.startswith(("#", '"""')) or group is None:
         return [line]
     first, last = group
@@ -36,7 +41,7 @@ def _widest_group(line: str) -> tuple[int, int] | None:
         if letter in _OPEN:
             depth += 1
             start = at if depth == 1 else start
-        elif letter in _CLOSE:
+        elif letter in _CLOSE and depth:  # others close what a line before has opened
             depth -= 1
             if depth == 0 and at > start + 1:
                 found.append((start, at))
@@ -44,11 +49,13 @@ def _widest_group(line: str) -> tuple[int, int] | None:
 
 
 def _items(inner: str) -> list[str]:
-    """The parts between commas that are in no bracket."""
+    """The parts between commas that are in no bracket, nor between a lambda's parameters."""
     parts, depth = [""], 0
     for letter in inner:
         depth += (letter in _OPEN) - (letter in _CLOSE)
-        if letter == "," and depth == 0:
+        own = parts[-1].lstrip()
+        parameters = own.startswith("lambda ") and ":" not in own
+        if letter == "," and depth == 0 and not parameters:
             parts.append("")
         else:
             parts[-1] += letter

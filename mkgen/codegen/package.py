@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mkgen.codegen.source_module import mutated_states
 from mkgen.program import GIVEN, Buffer, BufferRole, PrecisionClass, Program
 
 
@@ -60,6 +61,11 @@ class PackagePlan:
     def outputs(self) -> tuple[Buffer, ...]:
         """What the launcher gives back."""
         return self.program.with_role(BufferRole.OUTPUT)
+
+    @property
+    def states(self) -> tuple[Buffer, ...]:
+        """Given buffers of the module that the launcher changes: running mean and variance."""
+        return mutated_states(self.program)
 
     @property
     def temporaries(self) -> tuple[Buffer, ...]:

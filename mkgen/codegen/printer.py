@@ -201,7 +201,8 @@ class Printer(ABC):
                 right = strength + 1  # keeps the user's order of rounding visible
             return Text(f"{args[0].inside(strength)} {sign} {args[1].inside(right)}", strength)
         if value.operation == "neg":
-            return Text(f"-{args[0].inside(UNARY)}", UNARY)
+            code = args[0].inside(UNARY)  # C reads two signs in a row as a decrement
+            return Text(f"-({code})" if code.startswith("-") else f"-{code}", UNARY)
         if value.operation == "where":
             return self.select(*args)
         if value.operation == "cast":
@@ -249,7 +250,7 @@ def _known(expression: Expression, scope: Scope) -> Expression:
 
 def _long(value: Value) -> bool:
     """Whether a named value is so large that it reads better on a line of its own."""
-    return isinstance(value, Apply) and value.name != "" and sum(1 for _ in walk_value(value)) > 8
+    return isinstance(value, Apply) and value.name != "" and sum(1 for _ in walk_value(value)) > 5
 
 
 def value_name(value: Value) -> str:

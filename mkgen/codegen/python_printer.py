@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from mkgen.codegen.fold import WIDTH
 from mkgen.codegen.printer import ATOM, COMPARE, PRODUCT, SUM, Text, number
 from mkgen.codegen.render import DialectPrinter, Plan
 from mkgen.expression import Expression, names, to_python
@@ -77,19 +78,22 @@ class PythonPrinter(DialectPrinter):
         """`ROWS, COLS = 4096, 1000`."""
         return "\n# Sizes. Everything below follows from them.\n" + self.constants(constants)
 
-    def parameters(self, constants: Mapping[str, int]) -> str:
+    def parameters(self, groups: Sequence[Mapping[str, int]]) -> str:
         """The constants of the variant."""
-        return "# Parameters of this variant.\n" + self.constants(constants) if constants else ""
+        lines = "".join(self.constants(group) for group in groups)
+        return f"# Parameters of this variant.\n{lines}" if groups else ""
 
     @staticmethod
     def constants(constants: Mapping[str, int]) -> str:
         """Module constants, as many on a line as read well."""
         lines, group = [], list(constants.items())
         while group:
-            part, group = group[:6], group[6:]
-            left, right = ", ".join(k for k, _ in part), ", ".join(str(v) for _, v in part)
-            lines.append(f"{left} = {right}\n")
-        return "".join(lines)
+            count = 6
+            while len(line := _assignment(group[:count])) > WIDTH and count > 1:
+                count -= 1
+            lines.append(line)
+            group = group[count:]
+        return "".join(f"{line}\n" for line in lines)
 
     def launcher_name(self, task: str, dtype: str) -> str:
         """The task's own name."""
@@ -127,3 +131,8 @@ class PythonPrinter(DialectPrinter):
     def dtype(self, dtype: str) -> str:
         """The framework's name of a dtype."""
         return dtype
+
+
+def _assignment(group: Sequence[tuple[str, int]]) -> str:
+    """`ROWS, COLS = 4096, 1000`."""
+    return f"{', '.join(k for k, _ in group)} = {', '.join(str(v) for _, v in group)}"

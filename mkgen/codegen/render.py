@@ -142,8 +142,8 @@ class DialectPrinter(Printer):
         """The block of named compile-time constants."""
 
     @abstractmethod
-    def parameters(self, constants: Mapping[str, int]) -> str:
-        """The constants of the variant."""
+    def parameters(self, groups: Sequence[Mapping[str, int]]) -> str:
+        """The constants of the variant, those of each kernel together."""
 
     @abstractmethod
     def launcher_name(self, task: str, dtype: str) -> str:
@@ -213,11 +213,12 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
     parts: list[str] = []
     launches: list[LaunchPlan] = []
     requirements: list[tuple[str, bool]] = []
+    shared: set[str] = set()
     for kernel, template in zip(request.kernels, request.templates, strict=True):
         prefix = parameter_prefix(request.kernels, kernel)
         view = make_view(kernel, graph, printer)
         text, launch = printer.finish(
-            _body(request, printer, view, template, prefix),
+            _body(request, printer, view, template, prefix, shared),
             {**values, **{k: int(v) for k, v in shown.items()}},
             _launch_plan(view, template, prefix),
         )
@@ -238,7 +239,8 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
     name = printer.launcher_name(request.task.name, dtype)
     plan = _plan(request, printer, name, launches, values, constants)
     launcher = printer.launcher(plan)
-    body = printer.parameters(constants) + printer.helpers(kernels_text) + kernels_text + launcher
+    own = printer.parameters(_by_kernel(request, constants))
+    body = own + printer.helpers(kernels_text) + kernels_text + launcher
     everything = body + "".join(s.body for s in printer.companions(plan, "", ""))
     sizes = {k: v for k, v in values.items() if re.search(rf"\b{k}\b", everything)}
     size_text = printer.sizes(sizes, request.index_bits)
@@ -273,10 +275,21 @@ def refusal(request: Request, printer: DialectPrinter) -> str:
     try:
         for kernel, template in zip(request.kernels, request.templates, strict=True):
             prefix = parameter_prefix(request.kernels, kernel)
-            _body(request, printer, make_view(kernel, request.graph, printer), template, prefix)
+            view = make_view(kernel, request.graph, printer)
+            _body(request, printer, view, template, prefix, set())
     except UnsupportedError as error:
         return str(error)
     return ""
+
+
+def _by_kernel(request: Request, constants: Mapping[str, int]) -> list[dict[str, int]]:
+    """`constants` in the order of the kernels; the longest prefix says whose one is."""
+    prefixes = [parameter_prefix(request.kernels, k) for k in request.kernels]
+    groups: dict[str, dict[str, int]] = {prefix: {} for prefix in prefixes}
+    for name, value in constants.items():
+        owner = max((p for p in prefixes if name.startswith(p)), key=len)
+        groups[owner][name] = value
+    return [group for group in groups.values() if group]
 
 
 def _is_constant(value: object) -> bool:
@@ -312,8 +325,20 @@ def _facts(
 
 
 def _body(
-    request: Request, printer: DialectPrinter, view: View, template: Template, prefix: str
+    request: Request,
+    printer: DialectPrinter,
+    view: View,
+    template: Template,
+    prefix: str,
+    shared: set[str],
 ) -> str:
+    """A kernel's text; `shared` is what earlier ones of the file have defined for all."""
+
+    def share(definition: str) -> str:
+        known = definition in shared
+        shared.add(definition)
+        return "" if known else definition
+
     own = _own(request.parameters, prefix)
     context = {
         "view": view,
@@ -321,6 +346,7 @@ def _body(
         "entry": entry_name(request, view.kernel),
         "choice": own,
         "prefix": prefix,
+        "share": share,
         "bits": request.index_bits,
         "arch": request.target.arch,
         **{k: f"{prefix}{k}" for k, v in own.items()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from mkgen.codegen.printer import (
     Printer,
@@ -236,6 +236,19 @@ class View:
         found = {v.stored if isinstance(v, Load) else "" for v in sides}
         return found.pop() if len(found) == 1 else ""
 
+    def strided(self) -> bool:
+        """Whether what a row-wise kernel reads lies row beside row, not column beside column."""
+        rows, cols = ({a.name for a in axes} for axes in (self.kernel.rows, self.kernel.cols))
+        if self.kernel.kind != "rowwise" or not rows:
+            return False
+        first = next(
+            (v for v in walk_value(self.kernel.reductions[0].value) if _walks(v, cols)), None
+        )
+        if first is None:
+            return False
+        fastest = value_names_of(first.index[-1])
+        return bool(fastest & rows) and not fastest & cols
+
     def plain(self) -> bool:
         """Whether a contraction multiplies float32 buffers as they lie, not windows or results."""
         if self.kernel.kind != "contraction":
@@ -315,6 +328,11 @@ class View:
         return self.stores(stores, scope, sorted(known))
 
 
+def _walks(value: Value, axes: set[str]) -> TypeGuard[Load]:
+    """Whether `value` is a load that `axes` move."""
+    return isinstance(value, Load) and bool(value_names(value) & axes)
+
+
 def value_names_of(index: Expression) -> frozenset[str]:
     """Names an index component depends on."""
     from mkgen.ir.nest import index_names
@@ -328,6 +346,15 @@ class Cache:
 
     name: str
     dtype: str
+
+
+def _outside(value: Value, passes: Sequence[Value], kept: set[Value]) -> bool:
+    """Whether some pass needs `value` beside what it needs it for in values that are kept."""
+
+    def reached(node: Value) -> bool:
+        return node == value or (node not in kept and any(reached(c) for c in node.children()))
+
+    return any(reached(p) for p in passes)
 
 
 class RowwiseView(View):
@@ -377,9 +404,9 @@ class RowwiseView(View):
             for node in dict.fromkeys(walk_value(value)):
                 if value_name(node) and value_names(node) & cols:
                     found[node] = found.get(node, 0) + 1
-        every = [v for v, count in found.items() if count > 1]
         rows = {a.name for a in self.kernel.rows} | {self.flat_rows}
-        return [v for v in every if value_names(v) & rows]
+        every = [v for v, count in found.items() if count > 1 and value_names(v) & rows]
+        return [v for v in every if _outside(v, flat, set(every) - {v})]
 
     def _stage(self, reduction: Reduction) -> Stage:
         scope = self.base.inner()

@@ -183,7 +183,7 @@ class Context:
     def axes(
         self, dimensions: Sequence[Expression], kind: str = "parallel", avoid: Sequence[Axis] = ()
     ) -> tuple[Axis, ...]:
-        """One axis per dimension, named after its size: ROWS -> row, C -> c."""
+        """One axis per dimension, named after its size: ROWS -> row, C -> c, another C -> cc."""
         taken = {a.name for a in avoid} | set(self.graph.tensors) | RESERVED - {"row", "col"}
         made: list[Axis] = []
         for position, dimension in enumerate(dimensions):
@@ -191,7 +191,8 @@ class Context:
             name, count = wish, 1
             while name in taken:
                 count += 1
-                name = f"{wish}{count}"
+                # t and tt of a square: a letter with a number reads like a temporary
+                name = wish * count if len(wish) == 1 else f"{wish}{count}"
             taken.add(name)
             made.append(Axis(name, dimension, kind))  # type: ignore[arg-type]
         return tuple(made)

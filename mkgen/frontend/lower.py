@@ -35,7 +35,8 @@ from mkgen.task import Task
 Lowering = Callable[..., Operand | tuple[Operand, ...]]
 Registered = TypeVar("Registered", bound=Lowering)
 
-#: ATen overload -> lowering. The modules of one op family each fill it by `lowers`.
+#: ATen overload -> lowering. The modules of one op family each fill it by `lowers`; it is whole
+#: after `load_families`.
 TABLE: dict[str, Lowering] = {}
 
 #: ATen overload -> why it has no lowering and will have none.
@@ -63,6 +64,12 @@ def lowers(*overloads: str) -> Callable[[Registered], Registered]:
     return register
 
 
+def load_families() -> None:
+    """Fills TABLE and REFUSED, by importing every module of FAMILIES."""
+    for family in FAMILIES:
+        importlib.import_module(f"mkgen.frontend.{family}")
+
+
 def lower_task(task: Task) -> Graph:
     """The nests of `task`, in its own size names.
 
@@ -70,8 +77,7 @@ def lower_task(task: Task) -> Graph:
     that one text serves all. Raises UnsupportedError naming op, file and line; UserError when the
     reference raises.
     """
-    for family in FAMILIES:  # importing them fills TABLE
-        importlib.import_module(f"mkgen.frontend.{family}")
+    load_families()
     sizes = dict((task.check or (task.bench,))[0])
     program = _trace(task, sizes)
     graph = Graph(task.name, {}, [], (), {})

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from mkgen.expression import Name
 from mkgen.ir.kernel import Kernel, Reduction, merge_axes
+from mkgen.ir.naming import is_update, with_short_names
 from mkgen.ir.nest import (
     Axis,
     Graph,
@@ -43,15 +44,25 @@ def fuse(graph: Graph, keep_last: bool = False, stacks: bool = False) -> tuple[K
         if isinstance(part, Nest):
             segment.append(part)
             continue
-        kernels += [*_group(segment), *_loop_kernels(part, stacks)]
+        kernels += [*_segment(segment, keep_last), *_loop_kernels(part, stacks)]
         segment = []
-    kernels += _group(segment)
+    kernels += _segment(segment, keep_last)
     consumed = _consumed_outside(kernels) | set(graph.outputs)
-    return tuple(merge_axes(_keep_results(k, consumed), keep_last) for k in kernels)
+    made = [merge_axes(_keep_results(k, consumed), keep_last) for k in kernels]
+    return with_short_names(made)
+
+
+def _segment(nests: list[Nest], keep_last: bool) -> list[Kernel]:
+    """Kernels of nests between which there is no loop; those of one pass over the same data once.
+
+    An optimiser reads a gradient once for all that it updates. Not for a dialect of blocks, whose
+    calls have one result.
+    """
+    kernels = _group(nests)
+    return kernels if keep_last else _merge_pointwise(kernels, sharing=True)
 
 
 def _group(nests: list[Nest]) -> list[Kernel]:
-    """Kernels of nests between which there is no loop."""
     kernels: list[Kernel] = []
     for nest in nests:
         home = _home(nest, kernels)
@@ -78,11 +89,16 @@ def _collect(kernel: Kernel, array: str, part: str) -> Kernel:
     return replace(kernel, stores=(*kernel.stores, *extra))
 
 
-def _merge_pointwise(kernels: list[Kernel]) -> list[Kernel]:
-    """Neighbouring pointwise kernels over the same points as one with several stores."""
+def _merge_pointwise(kernels: list[Kernel], sharing: bool = False) -> list[Kernel]:
+    """Neighbouring pointwise kernels over the same points as one with several stores.
+
+    `sharing`: only where both read the same tensor, or one reads what the other wrote.
+    """
     merged: list[Kernel] = []
     for kernel in kernels:
-        joined = _both(merged[-1], kernel) if merged else None
+        last = merged[-1] if merged else None
+        near = last and {*last.reads(), *last.writes()} & {*kernel.reads()}
+        joined = _both(last, kernel) if last and (near or not sharing) else None
         if joined is None:
             merged.append(kernel)
         else:
@@ -98,10 +114,14 @@ def _both(first: Kernel, second: Kernel) -> Kernel | None:
         return None
     names = {b.name: Name(a.name) for a, b in zip(first.rows, second.rows, strict=True)}
     written = {s.tensor: s for s in first.stores}
+    changed = set(second.writes()) & set(first.reads())
+    if any(x.tensor in changed for s in first.stores for x in loads(s.value)):
+        return None  # what is overwritten in place may still be read by a neighbour
     stores = []
     for store in second.stores:
         value = substitute_value(store.value, names)
-        if any(x.index != written[x.tensor].index for x in loads(value) if x.tensor in written):
+        known_here = [(x, written[x.tensor]) for x in loads(value) if x.tensor in written]
+        if any((x.shape, x.index) != (s.shape, s.index) for x, s in known_here):
             return None
         known: dict[Value, Value] = {
             x: written[x.tensor].value for x in loads(value) if x.tensor in written
@@ -396,7 +416,9 @@ def _join(kernel: Kernel, nest: Nest) -> Kernel:
         return replace(kernel, reductions=(*kernel.reductions, reduction))
     index = tuple(substitute_index(i, replacements) for i in nest.store.index)
     store = replace(nest.store, value=value, index=index)
-    name = nest.name if kernel.kind == "rowwise" else kernel.name  # softmax, not its first sum
+    # softmax, not its first sum; but a layer is not called after the state that it updates
+    renames = kernel.kind == "rowwise" and not is_update(nest.name)
+    name = nest.name if renames else kernel.name
     if match.per_row:
         return replace(kernel, name=name, row_stores=(*kernel.row_stores, store))
     return replace(kernel, name=name, stores=(*kernel.stores, store))

@@ -8,7 +8,7 @@ from mkgen.codegen.package import PackagePlan
 from mkgen.evaluate.compare import OWN_FACTOR
 from mkgen.expression import evaluate, parse
 from mkgen.package.budget import Budget
-from mkgen.package.model_file import shape_text
+from mkgen.package.model_file import literal, shape_text, wrapped
 from mkgen.task import Sizes, Task, Tensor, Workload
 
 _FLOATING = ("float64", "float32", "float16", "bfloat16")
@@ -22,33 +22,43 @@ def check_text(plan: PackagePlan, task: Task, workload: Workload, budget: Budget
     listed = ", ".join(task.inputs)
     if len(task.inputs) == 1:
         listed = f"({listed},)"
-    arguments = _constructor(task, workload)
-    cast = f".to(torch.{task.parameter_dtype})" if task.parameter_dtype else ""
-    if plan.reference_is_class:
-        makes = (
-            f"    model = ModelNew({arguments}){cast}\n"
-            f"    reference = {plan.reference}({arguments}){cast}\n"
-            "    model.load_state_dict(reference.state_dict())\n"
-        )
-    else:
-        copied = f"copy.deepcopy({plan.reference})" if plan.parameters else plan.reference
-        makes = f"    model, reference = ModelNew(){cast}, {copied}{cast}\n"
-    wide = "copy.deepcopy(reference).double()" if _is_module(plan) else "reference"
-    copying = "import copy\n" if "copy." in makes + wide else ""
+    module = plan.reference_is_class or bool(plan.parameters)
+    state = tuple(plan.parameters[b.name] for b in plan.states)
+    helpers = (_STIR if module else "") + (
+        _HELD.format(state=literal(state, taken=8)) if state else ""
+    )
+    held = {name: f" + held({name})" if state else "" for name in ("reference", "wide")}
+    model = "model" if plan.reference_is_class else "model.model"
     return _TEXT.format(
-        task=plan.task, target=plan.program.target, copying=copying, reference=plan.reference,
-        own=f"{OWN_FACTOR:g}", budget=repr(budget.allowed), origin=budget.origin, draws=draws,
-        names=listed, makes=makes, wide=wide,
+        task=plan.task, target=plan.program.target, copying="import copy\n" if module else "",
+        reference=plan.reference, own=f"{OWN_FACTOR:g}", budget=repr(budget.allowed),
+        origin=budget.origin, draws=draws, names=listed, helpers=helpers,
+        makes=_makes(plan, task, workload) if module else _MAKES.format(plan.reference),
+        held_model=f" + held({model})" if state else "",
+        held_reference=held["reference"], held_wide=held["wide"],
     )  # fmt: skip
 
 
-def _is_module(plan: PackagePlan) -> bool:
-    return plan.reference_is_class or bool(plan.parameters)
-
-
-def _constructor(task: Task, workload: Workload) -> str:
-    values = task.arguments(workload.sizes)
-    return ", ".join(f"{key}={value!r}" for key, value in values.items())
+def _makes(plan: PackagePlan, task: Task, workload: Workload) -> str:
+    """Lines that make `model`, `reference` and `wide`, with the same parameters."""
+    cast = f".to(torch.{task.parameter_dtype})" if task.parameter_dtype else ""
+    values = [f"{key}={value!r}" for key, value in task.arguments(workload.sizes).items()]
+    made = wrapped(f"reference = {plan.reference}(", values, f"){cast}", indent=4)
+    holder = "model"
+    if not plan.reference_is_class:
+        made, holder, values = (
+            f"    reference = copy.deepcopy({plan.reference}){cast}\n",
+            "model.model",
+            [],
+        )
+    return (
+        made
+        + "    stir(reference)\n"
+        + wrapped("model = ModelNew(", values, f"){cast}", indent=4)
+        + f"    {holder}.load_state_dict(reference.state_dict())\n"
+        + "    reference = reference.to(PLACE)\n"
+        + "    wide = copy.deepcopy(reference).double()\n"
+    )
 
 
 def _draw(tensor: Tensor, sizes: Sizes) -> str:
@@ -57,20 +67,20 @@ def _draw(tensor: Tensor, sizes: Sizes) -> str:
         evaluate(parse(b), sizes) if isinstance(b, str) else b for b in (tensor.low, tensor.high)
     )
     if tensor.dtype == "bool":
-        return f"torch.randint(0, 2, {shape}, generator=generator).bool()"
+        return f"torch.randint(0, 2, {shape}, **seeded).bool()"
     if tensor.distribution == "distinct":
         count = math.prod(tensor.resolve(sizes))
-        drawn = f"torch.randperm({high - low}, generator=generator)[:{count}].reshape({shape})"
+        drawn = f"torch.randperm({high - low}, **seeded)[:{count}].reshape({shape})"
         return f"({drawn} + {low}).to({dtype})" if low else f"{drawn}.to({dtype})"
     if tensor.distribution == "integers":
-        drawn = f"torch.randint({low}, {high}, {shape}, generator=generator"
+        drawn = f"torch.randint({low}, {high}, {shape}"
         if tensor.dtype in _FLOATING:
-            return f"{drawn}).to({dtype})"
-        return f"{drawn}, dtype={dtype})"
+            return f"{drawn}, **seeded).to({dtype})"
+        return f"{drawn}, dtype={dtype}, **seeded)"
     # drawn in float32 and rounded: PyTorch's CPU generator has every wide dtype, not the narrow
-    wide = "torch.float64" if tensor.dtype == "float64" else "torch.float32"
+    precise = ", dtype=torch.float64" if tensor.dtype == "float64" else ""
     word = "randn" if tensor.distribution == "normal" else "rand"
-    drawn = f"torch.{word}({shape}, generator=generator, dtype={wide})"
+    drawn = f"torch.{word}({shape}{precise}, **seeded)"
     plain = drawn
     if tensor.distribution == "uniform" and (low, high) != (0, 1):
         drawn = f"{drawn} * {high - low} + {low}"
@@ -86,6 +96,30 @@ def _draw(tensor: Tensor, sizes: Sizes) -> str:
     return f"{drawn if drawn == plain else f'({drawn})'}.to({dtype})"
 
 
+_MAKES = "    model, reference, wide = ModelNew(), {0}, {0}\n"
+
+_STIR = '''def stir(module: torch.nn.Module) -> None:
+    """Changes tensors that are ones or zeros throughout: a kernel may not forget them."""
+    generator = torch.Generator().manual_seed(SEED)
+    for tensor in module.state_dict().values():
+        if tensor.is_floating_point() and bool((tensor == tensor.flatten()[0]).all()):
+            # upward, because a running variance must stay positive
+            noise = torch.rand(tensor.shape, generator=generator)
+            tensor.add_(noise.to(tensor.dtype), alpha=0.25)
+
+
+'''
+
+_HELD = '''STATE = {state}
+
+
+def held(module: torch.nn.Module) -> tuple[torch.Tensor, ...]:
+    """The state that a call changes."""
+    return tuple(module.get_buffer(name) for name in STATE)
+
+
+'''
+
 _TEXT = '''# SPDX-License-Identifier: Apache-2.0
 """{task} on {target} against PyTorch in float64.
 
@@ -95,7 +129,6 @@ Exit status: 0 when right, 1 when wrong, 3 when something it needs is not here.
 
 {copying}import sys
 
-import math
 import torch
 
 from model import DEVICE, ModelNew, missing
@@ -106,11 +139,13 @@ SEED = 20
 # BUDGET: {origin}. Other dtypes are exact.
 OWN_FACTOR = {own}
 BUDGET = {budget}
+# Where PyTorch computes: a GPU needs seconds for what takes a CPU minutes in float64.
+PLACE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def draw() -> tuple[torch.Tensor, ...]:
     """The inputs, the same every time."""
-    generator = torch.Generator().manual_seed(SEED)
+    seeded = {{"generator": torch.Generator(PLACE).manual_seed(SEED), "device": PLACE}}
 {draws}    return {names}
 
 
@@ -119,16 +154,28 @@ def as_tuple(result: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Ten
     return (result,) if isinstance(result, torch.Tensor) else tuple(result)
 
 
+{helpers}def strict() -> None:
+    """Lets no matrix unit round what PyTorch computes: its error is what allows the kernel's."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+
+
 @torch.no_grad()
 def run() -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """For each output: the kernel's, PyTorch's, and the reference's in float64."""
+    strict()
     torch.manual_seed(SEED)
 {makes}    inputs = draw()
-    wide = [t.double() if t.is_floating_point() else t for t in inputs]
-    own = as_tuple(reference(*inputs))
-    exact = as_tuple({wide}(*wide))
-    got = as_tuple(model.to(DEVICE)(*(t.to(DEVICE) for t in inputs)))
-    return [(g.cpu(), o, e) for g, o, e in zip(got, own, exact, strict=True)]
+    # First, in memory where no right answer has been; on inputs of its own.
+    model.to(DEVICE)
+    got = as_tuple(model(*(t.to(DEVICE, copy=True) for t in inputs))){held_model}
+    with torch.device(PLACE):
+        own = as_tuple(reference(*inputs)){held_reference}
+        doubled = (t.double() if t.is_floating_point() else t for t in inputs)
+        exact = as_tuple(wide(*doubled)){held_wide}
+    return [(g.to(PLACE), o, e) for g, o, e in zip(got, own, exact, strict=True)]
 
 
 def judge(got: torch.Tensor, own: torch.Tensor, exact: torch.Tensor) -> tuple[bool, str]:

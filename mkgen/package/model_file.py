@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mkgen.codegen.package import PackagePlan
 from mkgen.program import Buffer
@@ -32,7 +33,7 @@ class ModelCall:
 def model_text(plan: PackagePlan, call: ModelCall) -> str:
     """The text of model.py."""
     names = [b.name for b in plan.inputs]
-    arguments = ", ".join(f"{n}: torch.Tensor" for n in names)
+    arguments = [f"{n}: torch.Tensor" for n in names]
     result = _annotation(len(plan.outputs))
     body = "\n".join(f"    {line}" if line else "" for line in call.body.strip().splitlines())
     fakes = [
@@ -40,14 +41,17 @@ def model_text(plan: PackagePlan, call: ModelCall) -> str:
     ]
     return (
         _header(plan, call)
-        + f"\nINPUTS = {rows_text(_rows(plan.inputs))}\n"
+        + f"\nINPUTS = {literal(_rows(plan.inputs), taken=9)}\n"
         + '"""What the kernel was made for: name, shape, dtype."""\n\n'
         + call.setup.strip("\n")
         + "\n\n\n"
         + (_CHECK_ALIGNED if call.alignment else _CHECK)
-        + f'\n\n@torch.library.custom_op("{plan.identifier}::{plan.task}", mutates_args=())\n'
+        + "\n\n"
+        + _registration(plan)
         + wrapped(f"def {plan.task}(", arguments, f") -> {result}:")
-        + f'    """{plan.title}."""\n    _check({", ".join(names)})\n{body}\n'
+        + f'    """{plan.title}."""\n'
+        + wrapped("_check(", names, ")", indent=4)
+        + f"{body}\n"
         + f"\n\n@{plan.task}.register_fake\n"
         + wrapped("def _(", arguments, f") -> {result}:")
         + f"    return {_listed(fakes, '    ')}\n"
@@ -64,10 +68,10 @@ def allocations(buffers: Sequence[Buffer], device: str) -> str:
     """Lines that make one tensor for each of `buffers` on `device` (an expression)."""
     lines = []
     for b in buffers:
-        made = f"torch.empty({shape_text(b.shape)}, "
-        if b.initial is not None:
-            made = f"torch.full({shape_text(b.shape)}, {b.initial!r}, "
-        lines.append(f"{b.name} = {made}dtype=torch.{b.dtype}, device={device})\n")
+        function = "torch.empty" if b.initial is None else "torch.full"
+        value = [] if b.initial is None else [repr(b.initial)]
+        arguments = [shape_text(b.shape), *value, f"dtype=torch.{b.dtype}", f"device={device}"]
+        lines.append(wrapped(f"{b.name} = {function}(", arguments, ")", outer=4))
     return "".join(lines)
 
 
@@ -76,15 +80,67 @@ def returned(plan: PackagePlan) -> str:
     return f"return {', '.join(b.name for b in plan.outputs)}"
 
 
-def wrapped(start: str, arguments: str, end: str) -> str:
-    """A `def` line, broken after its parenthesis when over 100 columns."""
-    line = f"{start}{arguments}{end}\n"
-    if len(line) <= 101:
+def wrapped(
+    start: str, arguments: Sequence[str], end: str, *, indent: int = 0, outer: int = 0
+) -> str:
+    """A `def` or a call, broken as ruff breaks one that is over 100 columns.
+
+    Indented by `indent`; it will be indented by `outer` more.
+    """
+    space, room = " " * indent, 100 - outer
+    listed = ", ".join(arguments)
+    line = f"{space}{start}{listed}{end}"
+    if len(line) <= room or not arguments:
+        return f"{line}\n"
+    inner = f"{space}    {listed}"
+    if len(inner) > room:
+        inner = "\n".join(f"{space}    {argument}," for argument in arguments)
+    return f"{space}{start}\n{inner}\n{space}{end}\n"
+
+
+class Code(str):
+    """Text that stands in a literal as it is: `torch.float32`."""
+
+
+def literal(value: Any, *, indent: int = 0, taken: int = 0) -> str:
+    """Nested tuples and dictionaries as Python text, broken as ruff breaks them.
+
+    `taken` is how much of its first line other text takes; its last line begins in `indent`.
+    """
+    line = _one_line(value)
+    if taken + len(line) <= 100 or not isinstance(value, tuple | dict):
         return line
-    inner = f"    {arguments}\n"
-    if len(inner) > 101:
-        inner = "".join(f"    {argument},\n" for argument in arguments.split(", "))
-    return f"{start}\n{inner}{end}\n"
+    space = " " * (indent + 4)
+    rows = []
+    for key in value:
+        named = f"{_one_line(key)}: " if isinstance(value, dict) else ""
+        item = value[key] if isinstance(value, dict) else key
+        # one column more for the comma that follows
+        text = literal(item, indent=indent + 4, taken=indent + 5 + len(named))
+        rows.append(f"{space}{named}{text},\n")
+    left, right = "{}" if isinstance(value, dict) else "()"
+    return f"{left}\n{''.join(rows)}{' ' * indent}{right}"
+
+
+def _one_line(value: Any) -> str:
+    if isinstance(value, Code):
+        return str(value)
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_one_line(k)}: {_one_line(v)}' for k, v in value.items())}}}"
+    if isinstance(value, tuple):
+        listed = ", ".join(_one_line(item) for item in value)
+        return f"({listed},)" if len(value) == 1 else f"({listed})"
+    return repr(value)
+
+
+def _registration(plan: PackagePlan) -> str:
+    """The decorator that makes the op, and says which of its arguments it changes."""
+    changed = [f'"{b.name}"' for b in plan.states]
+    mutates = f"({changed[0]},)" if len(changed) == 1 else f"({', '.join(changed)})"
+    named = [f'"{plan.identifier}::{plan.task}"', f"mutates_args={mutates}"]
+    return wrapped("@torch.library.custom_op(", named, ")")
 
 
 def _header(plan: PackagePlan, call: ModelCall) -> str:
@@ -114,16 +170,8 @@ def _import_key(line: str) -> tuple[int, int, str]:
     return int(module in _THIRD_PARTY), int(line.startswith("from")), line
 
 
-def rows_text(rows: Sequence[str]) -> str:
-    """A tuple of `rows`, one a line; a single short one stays on the line, as ruff has it."""
-    one = f"({rows[0]},)"
-    if len(rows) == 1 and len(one) < 84:
-        return one
-    return "(\n" + "".join(f"    {row},\n" for row in rows) + ")"
-
-
-def _rows(buffers: Sequence[Buffer]) -> list[str]:
-    return [f'("{b.name}", {shape_text(b.shape)}, torch.{b.dtype})' for b in buffers]
+def _rows(buffers: Sequence[Buffer]) -> tuple[Any, ...]:
+    return tuple((b.name, b.shape, Code(f"torch.{b.dtype}")) for b in buffers)
 
 
 def _annotation(count: int) -> str:
@@ -139,13 +187,13 @@ def _listed(items: Sequence[str], indent: str) -> str:
 
 def _module(plan: PackagePlan) -> str:
     inputs = [b.name for b in plan.inputs if b.name not in plan.parameters]
-    signature = ", ".join(["self", *(f"{n}: torch.Tensor" for n in inputs)])
+    signature = ["self", *(f"{n}: torch.Tensor" for n in inputs)]
     result = _annotation(len(plan.outputs))
     held = {
         name: f"self.{'' if plan.reference_is_class else 'model.'}{dotted}"
         for name, dotted in plan.parameters.items()
     }
-    arguments = ", ".join(held.get(b.name, b.name) for b in plan.inputs)
+    arguments = [held.get(b.name, b.name) for b in plan.inputs]
     base, made = "torch.nn.Module", ""
     told = f"`{plan.reference}` of reference.py, computed by the kernel; forward only."
     if plan.parameters and plan.reference_is_class:
@@ -158,13 +206,9 @@ def _module(plan: PackagePlan) -> str:
         )
     return (
         f'\n\nclass ModelNew({base}):\n    """{told}"""\n\n{made}'
-        + _indented(wrapped("def forward(", signature, f") -> {result}:"))
-        + f"        return {plan.task}({arguments})\n"
+        + wrapped("def forward(", signature, f") -> {result}:", indent=4)
+        + wrapped(f"return {plan.task}(", arguments, ")", indent=8)
     )
-
-
-def _indented(text: str) -> str:
-    return "".join(f"    {line}\n" for line in text.splitlines())
 
 
 _CHECK = '''def _check(*tensors: torch.Tensor) -> None:

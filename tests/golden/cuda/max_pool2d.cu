@@ -1,8 +1,8 @@
 #include <cuda_runtime.h>
 
 // Sizes. Everything below follows from them.
-constexpr int N = 32, C = 64, H = 112, W = 112, WINDOW_H = 3, WINDOW_W = 3;
-constexpr int STRIDE_H = 2, STRIDE_W = 2, PAD_H = 1, PAD_W = 1, P = 56, Q = 56;
+constexpr int N = 32, C = 64, H = 112, W = 112, WINDOW_H = 3, WINDOW_W = 3, STRIDE_H = 2;
+constexpr int STRIDE_W = 2, PAD_H = 1, PAD_W = 1, P = 56, Q = 56;
 // Parameters of this variant.
 constexpr int THREADS = 512;
 

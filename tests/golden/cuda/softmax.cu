@@ -9,7 +9,8 @@ constexpr int THREADS = 256;
 __device__ float maximum(float a, float b) { return b > a || b != b ? b : a; }
 
 constexpr int LANES = 32;
-constexpr int VALUES = (COLS + THREADS - 1) / THREADS;  // columns a thread
+
+constexpr int VALUES = (COLS + THREADS - 1) / THREADS;  // columns of a thread
 
 // The largest of `value` over the work-group; every thread gets it.
 __device__ float workgroup_max(float value, float* scratch) {

@@ -6,7 +6,9 @@ constexpr int STRIDE_W = 2, PAD_H = 1, PAD_W = 1, P = 28, Q = 28;
 // Parameters of this variant.
 constexpr int TILE_M = 128, TILE_N = 128, TILE_K = 32, ITEM_M = 4, ITEM_N = 4;
 
-constexpr int THREADS = (TILE_M / ITEM_M) * (TILE_N / ITEM_N);
+constexpr int THREADS_M = TILE_M / ITEM_M;
+constexpr int THREADS_N = TILE_N / ITEM_N;
+constexpr int THREADS = THREADS_M * THREADS_N;
 
 // A product of matrices: k walks the rows, (n, p, q) the columns, the sum runs over (c, r, s).
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -18,7 +20,7 @@ conv2d_bias_relu_kernel(const float* __restrict__ x, const float* __restrict__ w
   const int thread = threadIdx.x;
   const int col_first = blockIdx.x * TILE_N, row_first = blockIdx.y * TILE_M;
   // Results of a thread lie a stride apart: neighbours in a sub-group write neighbouring columns.
-  const int my_row = thread / (TILE_N / ITEM_N), my_col = thread % (TILE_N / ITEM_N);
+  const int my_row = thread / THREADS_N, my_col = thread % THREADS_N;
   float sum[ITEM_M][ITEM_N] = {0.0f};
 
   for (int depth_first = 0; depth_first < C * R * S; depth_first += TILE_K) {
@@ -57,9 +59,9 @@ conv2d_bias_relu_kernel(const float* __restrict__ x, const float* __restrict__ w
     for (int step = 0; step < TILE_K; ++step) {
       float weight_part[ITEM_M], x_part[ITEM_N];
       for (int i = 0; i < ITEM_M; ++i)
-        weight_part[i] = weight_tile[step][i * (TILE_M / ITEM_M) + my_row];
+        weight_part[i] = weight_tile[step][i * THREADS_M + my_row];
       for (int j = 0; j < ITEM_N; ++j)
-        x_part[j] = x_tile[step][j * (TILE_N / ITEM_N) + my_col];
+        x_part[j] = x_tile[step][j * THREADS_N + my_col];
       for (int i = 0; i < ITEM_M; ++i)
         for (int j = 0; j < ITEM_N; ++j) sum[i][j] += weight_part[i] * x_part[j];
     }
@@ -68,8 +70,8 @@ conv2d_bias_relu_kernel(const float* __restrict__ x, const float* __restrict__ w
 
   for (int i = 0; i < ITEM_M; ++i)
     for (int j = 0; j < ITEM_N; ++j) {
-      const int k = row_first + i * (TILE_M / ITEM_M) + my_row;
-      const int col = col_first + j * (TILE_N / ITEM_N) + my_col;
+      const int k = row_first + i * THREADS_M + my_row;
+      const int col = col_first + j * THREADS_N + my_col;
       if (k < K && col < N * P * Q) {
         const int n = col / (P * Q);
         const int p = (col / Q) % P;

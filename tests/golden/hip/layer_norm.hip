@@ -6,7 +6,8 @@ constexpr int ROWS = 8192, COLS = 4096;
 constexpr int THREADS = 512;
 
 constexpr int LANES = 64;
-constexpr int VALUES = (COLS + THREADS - 1) / THREADS;  // columns a thread
+
+constexpr int VALUES = (COLS + THREADS - 1) / THREADS;  // columns of a thread
 
 // The sum of `value` over the work-group; every thread gets it.
 __device__ float workgroup_sum(float value, float* scratch) {

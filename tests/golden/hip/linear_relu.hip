@@ -5,7 +5,9 @@ constexpr int M = 4096, N = 4096, K = 1024;
 // Parameters of this variant.
 constexpr int TILE_M = 128, TILE_N = 128, TILE_K = 32, ITEM_M = 4, ITEM_N = 8;
 
-constexpr int THREADS = (TILE_M / ITEM_M) * (TILE_N / ITEM_N);
+constexpr int THREADS_M = TILE_M / ITEM_M;
+constexpr int THREADS_N = TILE_N / ITEM_N;
+constexpr int THREADS = THREADS_M * THREADS_N;
 
 // A product of matrices: m walks the rows, n the columns, the sum runs over k.
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -17,7 +19,7 @@ linear_relu_kernel(const float* __restrict__ x, const float* __restrict__ weight
   const int thread = threadIdx.x;
   const int col_first = blockIdx.x * TILE_N, row_first = blockIdx.y * TILE_M;
   // Results of a thread lie a stride apart: neighbours in a sub-group write neighbouring columns.
-  const int my_row = thread / (TILE_N / ITEM_N), my_col = thread % (TILE_N / ITEM_N);
+  const int my_row = thread / THREADS_N, my_col = thread % THREADS_N;
   float sum[ITEM_M][ITEM_N] = {0.0f};
 
   for (int depth_first = 0; depth_first < K; depth_first += TILE_K) {
@@ -47,9 +49,9 @@ linear_relu_kernel(const float* __restrict__ x, const float* __restrict__ weight
     for (int step = 0; step < TILE_K; ++step) {
       float x_part[ITEM_M], weight_part[ITEM_N];
       for (int i = 0; i < ITEM_M; ++i)
-        x_part[i] = x_tile[step][i * (TILE_M / ITEM_M) + my_row];
+        x_part[i] = x_tile[step][i * THREADS_M + my_row];
       for (int j = 0; j < ITEM_N; ++j)
-        weight_part[j] = weight_tile[step][j * (TILE_N / ITEM_N) + my_col];
+        weight_part[j] = weight_tile[step][j * THREADS_N + my_col];
       for (int i = 0; i < ITEM_M; ++i)
         for (int j = 0; j < ITEM_N; ++j) sum[i][j] += x_part[i] * weight_part[j];
     }
@@ -58,8 +60,8 @@ linear_relu_kernel(const float* __restrict__ x, const float* __restrict__ weight
 
   for (int i = 0; i < ITEM_M; ++i)
     for (int j = 0; j < ITEM_N; ++j) {
-      const int m = row_first + i * (TILE_M / ITEM_M) + my_row;
-      const int n = col_first + j * (TILE_N / ITEM_N) + my_col;
+      const int m = row_first + i * THREADS_M + my_row;
+      const int n = col_first + j * THREADS_N + my_col;
       if (m < M && n < N) {
         const float linear_bias = sum[i][j] + bias[n];
         y[m * N + n] = linear_bias < 0.0f ? 0.0f : linear_bias;

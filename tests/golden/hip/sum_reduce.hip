@@ -6,6 +6,7 @@ constexpr int ROWS = 8192, COLS = 8192;
 constexpr int THREADS = 512;
 
 constexpr int LANES = 64;
+
 // The sum of `value` over the work-group; every thread gets it.
 __device__ float workgroup_sum(float value, float* scratch) {
   const int thread = threadIdx.x;

@@ -19,7 +19,9 @@
 #define ITEM_M 8
 #define ITEM_N 8
 
-#define THREADS ((TILE_M / ITEM_M) * (TILE_N / ITEM_N))
+#define THREADS_M (TILE_M / ITEM_M)
+#define THREADS_N (TILE_N / ITEM_N)
+#define THREADS (THREADS_M * THREADS_N)
 
 // A product of matrices: k walks the rows, (n, p, q) the columns, the sum runs over (c, r, s).
 __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1)))
@@ -32,7 +34,7 @@ void conv2d_bias_relu_kernel(__global const float* restrict x,
   const int thread = get_local_id(0);
   const int col_first = get_group_id(0) * TILE_N, row_first = get_group_id(1) * TILE_M;
   // Results of a thread lie a stride apart: neighbours in a sub-group write neighbouring columns.
-  const int my_row = thread / (TILE_N / ITEM_N), my_col = thread % (TILE_N / ITEM_N);
+  const int my_row = thread / THREADS_N, my_col = thread % THREADS_N;
   float sum[ITEM_M][ITEM_N] = {0.0f};
 
   for (int depth_first = 0; depth_first < C * R * S; depth_first += TILE_K) {
@@ -71,9 +73,9 @@ void conv2d_bias_relu_kernel(__global const float* restrict x,
     for (int step = 0; step < TILE_K; ++step) {
       float weight_part[ITEM_M], x_part[ITEM_N];
       for (int i = 0; i < ITEM_M; ++i)
-        weight_part[i] = weight_tile[step][i * (TILE_M / ITEM_M) + my_row];
+        weight_part[i] = weight_tile[step][i * THREADS_M + my_row];
       for (int j = 0; j < ITEM_N; ++j)
-        x_part[j] = x_tile[step][j * (TILE_N / ITEM_N) + my_col];
+        x_part[j] = x_tile[step][j * THREADS_N + my_col];
       for (int i = 0; i < ITEM_M; ++i)
         for (int j = 0; j < ITEM_N; ++j) sum[i][j] += weight_part[i] * x_part[j];
     }
@@ -82,8 +84,8 @@ void conv2d_bias_relu_kernel(__global const float* restrict x,
 
   for (int i = 0; i < ITEM_M; ++i)
     for (int j = 0; j < ITEM_N; ++j) {
-      const int k = row_first + i * (TILE_M / ITEM_M) + my_row;
-      const int col = col_first + j * (TILE_N / ITEM_N) + my_col;
+      const int k = row_first + i * THREADS_M + my_row;
+      const int col = col_first + j * THREADS_N + my_col;
       if (k < K && col < N * P * Q) {
         const int n = col / (P * Q);
         const int p = (col / Q) % P;

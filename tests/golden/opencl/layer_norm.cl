@@ -4,7 +4,7 @@
 // Parameters of this variant.
 #define THREADS 256
 
-#define VALUES ((COLS + THREADS - 1) / THREADS)  // columns a thread
+#define VALUES ((COLS + THREADS - 1) / THREADS)  // columns of a thread
 
 // The sum of `value` over the work-group; every thread gets it.
 float workgroup_sum(float value, __local float* scratch) {

@@ -9,7 +9,9 @@
 #define ITEM_M 8
 #define ITEM_N 8
 
-#define THREADS ((TILE_M / ITEM_M) * (TILE_N / ITEM_N))
+#define THREADS_M (TILE_M / ITEM_M)
+#define THREADS_N (TILE_N / ITEM_N)
+#define THREADS (THREADS_M * THREADS_N)
 
 // A product of matrices: m walks the rows, n the columns, the sum runs over k.
 __kernel __attribute__((reqd_work_group_size(THREADS, 1, 1)))
@@ -21,7 +23,7 @@ void matmul_kernel(__global const float* restrict a, __global const float* restr
   const int thread = get_local_id(0);
   const int col_first = get_group_id(0) * TILE_N, row_first = get_group_id(1) * TILE_M;
   // Results of a thread lie a stride apart: neighbours in a sub-group write neighbouring columns.
-  const int my_row = thread / (TILE_N / ITEM_N), my_col = thread % (TILE_N / ITEM_N);
+  const int my_row = thread / THREADS_N, my_col = thread % THREADS_N;
   float sum[ITEM_M][ITEM_N] = {0.0f};
 
   for (int depth_first = 0; depth_first < K; depth_first += TILE_K) {
@@ -51,9 +53,9 @@ void matmul_kernel(__global const float* restrict a, __global const float* restr
     for (int step = 0; step < TILE_K; ++step) {
       float a_part[ITEM_M], b_part[ITEM_N];
       for (int i = 0; i < ITEM_M; ++i)
-        a_part[i] = a_tile[step][i * (TILE_M / ITEM_M) + my_row];
+        a_part[i] = a_tile[step][i * THREADS_M + my_row];
       for (int j = 0; j < ITEM_N; ++j)
-        b_part[j] = b_tile[step][j * (TILE_N / ITEM_N) + my_col];
+        b_part[j] = b_tile[step][j * THREADS_N + my_col];
       for (int i = 0; i < ITEM_M; ++i)
         for (int j = 0; j < ITEM_N; ++j) sum[i][j] += a_part[i] * b_part[j];
     }
@@ -62,8 +64,8 @@ void matmul_kernel(__global const float* restrict a, __global const float* restr
 
   for (int i = 0; i < ITEM_M; ++i)
     for (int j = 0; j < ITEM_N; ++j) {
-      const int m = row_first + i * (TILE_M / ITEM_M) + my_row;
-      const int n = col_first + j * (TILE_N / ITEM_N) + my_col;
+      const int m = row_first + i * THREADS_M + my_row;
+      const int n = col_first + j * THREADS_N + my_col;
       if (m < M && n < N) {
         y[m * N + n] = sum[i][j];
       }

@@ -7,7 +7,7 @@
 // The larger of two; NaN wins, as in PyTorch.
 float maximum(float a, float b) { return b > a || b != b ? b : a; }
 
-#define VALUES ((COLS + THREADS - 1) / THREADS)  // columns a thread
+#define VALUES ((COLS + THREADS - 1) / THREADS)  // columns of a thread
 
 // The largest of `value` over the work-group; every thread gets it.
 float workgroup_max(float value, __local float* scratch) {

@@ -13,7 +13,7 @@ constexpr float INFINITE = std::numeric_limits<float>::infinity();
 // The larger of two; NaN wins, as in PyTorch.
 inline float maximum(float a, float b) { return b > a || b != b ? b : a; }
 
-constexpr int VALUES = (COLS + THREADS - 1) / THREADS;  // columns a thread
+constexpr int VALUES = (COLS + THREADS - 1) / THREADS;  // columns of a thread
 
 // The largest of `value` over the work-group; every thread gets it.
 inline float workgroup_max(float value, float* scratch) {

@@ -3,12 +3,14 @@ namespace oneapi = sycl::ext::oneapi;
 namespace exp_ = sycl::ext::oneapi::experimental;
 
 // Sizes. Everything below follows from them.
-constexpr int N = 32, C = 64, H = 56, W = 56, K = 64, R = 3, S = 3, PAD_H = 1;
-constexpr int PAD_W = 1, P = 56, Q = 56;
+constexpr int N = 32, C = 64, H = 56, W = 56, K = 64, R = 3, S = 3, PAD_H = 1, PAD_W = 1;
+constexpr int P = 56, Q = 56;
 // Parameters of this variant.
 constexpr int TILE_M = 64, TILE_N = 128, TILE_K = 32, ITEM_M = 8, ITEM_N = 8;
 
-constexpr int THREADS = (TILE_M / ITEM_M) * (TILE_N / ITEM_N);
+constexpr int THREADS_M = TILE_M / ITEM_M;
+constexpr int THREADS_N = TILE_N / ITEM_N;
+constexpr int THREADS = THREADS_M * THREADS_N;
 
 // A product of matrices: k walks the rows, (n, p, q) the columns, the sum runs over (c, r, s).
 extern "C" SYCL_EXT_ONEAPI_FUNCTION_PROPERTY((exp_::nd_range_kernel<3>))
@@ -20,7 +22,7 @@ void conv2d_kernel(const float* x, const float* weight, float* y) {
   const int thread = item.get_local_linear_id();
   const int col_first = item.get_group(2) * TILE_N, row_first = item.get_group(1) * TILE_M;
   // Results of a thread lie a stride apart: neighbours in a sub-group write neighbouring columns.
-  const int my_row = thread / (TILE_N / ITEM_N), my_col = thread % (TILE_N / ITEM_N);
+  const int my_row = thread / THREADS_N, my_col = thread % THREADS_N;
   float sum[ITEM_M][ITEM_N] = {0.0f};
 
   for (int depth_first = 0; depth_first < C * R * S; depth_first += TILE_K) {
@@ -59,9 +61,9 @@ void conv2d_kernel(const float* x, const float* weight, float* y) {
     for (int step = 0; step < TILE_K; ++step) {
       float weight_part[ITEM_M], x_part[ITEM_N];
       for (int i = 0; i < ITEM_M; ++i)
-        weight_part[i] = weight_tile[step][i * (TILE_M / ITEM_M) + my_row];
+        weight_part[i] = weight_tile[step][i * THREADS_M + my_row];
       for (int j = 0; j < ITEM_N; ++j)
-        x_part[j] = x_tile[step][j * (TILE_N / ITEM_N) + my_col];
+        x_part[j] = x_tile[step][j * THREADS_N + my_col];
       for (int i = 0; i < ITEM_M; ++i)
         for (int j = 0; j < ITEM_N; ++j) sum[i][j] += weight_part[i] * x_part[j];
     }
@@ -70,8 +72,8 @@ void conv2d_kernel(const float* x, const float* weight, float* y) {
 
   for (int i = 0; i < ITEM_M; ++i)
     for (int j = 0; j < ITEM_N; ++j) {
-      const int k = row_first + i * (TILE_M / ITEM_M) + my_row;
-      const int col = col_first + j * (TILE_N / ITEM_N) + my_col;
+      const int k = row_first + i * THREADS_M + my_row;
+      const int col = col_first + j * THREADS_N + my_col;
       if (k < K && col < N * P * Q) {
         const int n = col / (P * Q);
         const int p = (col / Q) % P;

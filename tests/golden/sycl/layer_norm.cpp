@@ -7,7 +7,7 @@ constexpr int ROWS = 8192, COLS = 4096;
 // Parameters of this variant.
 constexpr int THREADS = 256;
 
-constexpr int VALUES = (COLS + THREADS - 1) / THREADS;  // columns a thread
+constexpr int VALUES = (COLS + THREADS - 1) / THREADS;  // columns of a thread
 
 extern "C" SYCL_EXT_ONEAPI_FUNCTION_PROPERTY((exp_::nd_range_kernel<1>))
 void layer_norm_kernel(const float* x, const float* weight, const float* bias, float* y) {

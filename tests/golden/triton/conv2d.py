@@ -6,7 +6,7 @@ import triton.language as tl
 N, C, H, W, K, R = 32, 64, 56, 56, 64, 3
 S, PAD_H, PAD_W, P, Q = 3, 1, 1, 56, 56
 # Parameters of this variant.
-TILE_M, TILE_N, TILE_K, WARPS, STAGES = 64, 128, 16, 8, 2
+TILE_M, TILE_N, TILE_K, WARPS, STAGES = 32, 64, 16, 8, 2
 
 
 @triton.jit

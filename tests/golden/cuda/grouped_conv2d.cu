@@ -1,0 +1,95 @@
+#include <cuda_runtime.h>
+
+// Sizes. Everything below follows from them.
+constexpr int N = 32, C = 256, H = 56, W = 56, R = 3, S = 3, PAD_H = 1, PAD_W = 1, P = 56;
+constexpr int Q = 56, GROUPS = 4, GROUP_C = 64, GROUP_K = 64;
+// Parameters of this variant.
+constexpr int TILE_M = 64, TILE_N = 128, TILE_K = 32, ITEM_M = 4, ITEM_N = 8;
+
+constexpr int THREADS_M = TILE_M / ITEM_M;
+constexpr int THREADS_N = TILE_N / ITEM_N;
+constexpr int THREADS = THREADS_M * THREADS_N;
+
+// A product of matrices: k walks the rows, (n, p, q) the columns, the sum runs over (c, r, s).
+extern "C" __global__ void __launch_bounds__(THREADS)
+grouped_conv2d_kernel(const float* __restrict__ x, const float* __restrict__ weight,
+                      const float* __restrict__ bias, float* __restrict__ y) {
+  // Depth first, so that a thread reads neighbouring words; one word of padding spreads the banks.
+  __shared__ float weight_tile[TILE_K][TILE_M + 1];
+  __shared__ float x_tile[TILE_K][TILE_N + 1];
+  const int thread = threadIdx.x;
+  const int col_first = blockIdx.x * TILE_N, row_first = blockIdx.y * TILE_M;
+  const int g = blockIdx.z;
+  // Results of a thread lie a stride apart: neighbours in a sub-group write neighbouring columns.
+  const int my_row = thread / THREADS_N, my_col = thread % THREADS_N;
+  float sum[ITEM_M][ITEM_N] = {0.0f};
+
+  for (int depth_first = 0; depth_first < GROUP_C * R * S; depth_first += TILE_K) {
+    for (int e = thread; e < TILE_M * TILE_K; e += THREADS) {
+      const int line = e / TILE_K, step = e % TILE_K;
+      const int k = row_first + line, depth = depth_first + step;
+      float value = 0.0f;
+      if (k < GROUP_K && depth < GROUP_C * R * S) {
+        value = weight[(g * GROUP_K + k) * GROUP_C * R * S + depth];
+      }
+      weight_tile[step][line] = value;
+    }
+
+    for (int e = thread; e < TILE_N * TILE_K; e += THREADS) {
+      const int line = e % TILE_N, step = e / TILE_N;
+      const int col = col_first + line, depth = depth_first + step;
+      float value = 0.0f;
+      if (col < N * P * Q && depth < GROUP_C * R * S) {
+        const int n = col / (P * Q);
+        const int p = (col / Q) % P;
+        const int q = col % Q;
+        const int c = depth / (R * S);
+        const int r = (depth / S) % R;
+        const int s = depth % S;
+        const int h = p + r - PAD_H;
+        const int w = q + s - PAD_W;
+        const bool inside = 0 <= h && h < H && 0 <= w && w < W;
+        value = inside ? x[(((n * GROUPS + g) * GROUP_C + c) * H + h) * W + w] : 0.0f;
+      }
+      x_tile[step][line] = value;
+    }
+
+    __syncthreads();
+
+#pragma unroll
+    for (int step = 0; step < TILE_K; ++step) {
+      float weight_part[ITEM_M], x_part[ITEM_N];
+      for (int i = 0; i < ITEM_M; ++i)
+        weight_part[i] = weight_tile[step][i * THREADS_M + my_row];
+      for (int j = 0; j < ITEM_N; ++j)
+        x_part[j] = x_tile[step][j * THREADS_N + my_col];
+      for (int i = 0; i < ITEM_M; ++i)
+        for (int j = 0; j < ITEM_N; ++j) sum[i][j] += weight_part[i] * x_part[j];
+    }
+    __syncthreads();  // the tiles are filled again
+  }
+
+  for (int i = 0; i < ITEM_M; ++i)
+    for (int j = 0; j < ITEM_N; ++j) {
+      const int k = row_first + i * THREADS_M + my_row;
+      const int col = col_first + j * THREADS_N + my_col;
+      if (k < GROUP_K && col < N * P * Q) {
+        const int n = col / (P * Q);
+        const int p = (col / Q) % P;
+        const int q = col % Q;
+        y[(((n * GROUPS + g) * GROUP_K + k) * P + p) * Q + q] = sum[i][j] + bias[g * GROUP_K + k];
+      }
+    }
+}
+
+#ifndef __CUDACC_RTC__
+// Launches on `stream`; every pointer is a contiguous device buffer, shapes above.
+extern "C" cudaError_t grouped_conv2d_f32(const float* x, const float* weight, const float* bias,
+                                          float* y, cudaStream_t stream) {
+  cudaLaunchConfig_t config = {};
+  config.stream = stream;
+  config.gridDim = dim3((N * P * Q + TILE_N - 1) / TILE_N, (GROUP_K + TILE_M - 1) / TILE_M, GROUPS);
+  config.blockDim = dim3((TILE_M / ITEM_M) * (TILE_N / ITEM_N));
+  return cudaLaunchKernelEx(&config, grouped_conv2d_kernel, x, weight, bias, y);
+}
+#endif

@@ -1,0 +1,97 @@
+#include <sycl/sycl.hpp>
+namespace oneapi = sycl::ext::oneapi;
+namespace exp_ = sycl::ext::oneapi::experimental;
+
+// Sizes. Everything below follows from them.
+constexpr int N = 32, C = 256, H = 56, W = 56, R = 3, S = 3, PAD_H = 1, PAD_W = 1, P = 56;
+constexpr int Q = 56, GROUPS = 4, GROUP_C = 64, GROUP_K = 64;
+// Parameters of this variant.
+constexpr int TILE_M = 64, TILE_N = 128, TILE_K = 32, ITEM_M = 4, ITEM_N = 8;
+
+constexpr int THREADS_M = TILE_M / ITEM_M;
+constexpr int THREADS_N = TILE_N / ITEM_N;
+constexpr int THREADS = THREADS_M * THREADS_N;
+
+// A product of matrices: k walks the rows, (n, p, q) the columns, the sum runs over (c, r, s).
+extern "C" SYCL_EXT_ONEAPI_FUNCTION_PROPERTY((exp_::nd_range_kernel<3>))
+void grouped_conv2d_kernel(const float* x, const float* weight, const float* bias, float* y) {
+  const auto item = oneapi::this_work_item::get_nd_item<3>();
+  // Depth first, so that a thread reads neighbouring words; one word of padding spreads the banks.
+  exp_::work_group_static<float[TILE_K][TILE_M + 1]> weight_tile;
+  exp_::work_group_static<float[TILE_K][TILE_N + 1]> x_tile;
+  const int thread = item.get_local_linear_id();
+  const int col_first = item.get_group(2) * TILE_N, row_first = item.get_group(1) * TILE_M;
+  const int g = item.get_group(0);
+  // Results of a thread lie a stride apart: neighbours in a sub-group write neighbouring columns.
+  const int my_row = thread / THREADS_N, my_col = thread % THREADS_N;
+  float sum[ITEM_M][ITEM_N] = {0.0f};
+
+  for (int depth_first = 0; depth_first < GROUP_C * R * S; depth_first += TILE_K) {
+    for (int e = thread; e < TILE_M * TILE_K; e += THREADS) {
+      const int line = e / TILE_K, step = e % TILE_K;
+      const int k = row_first + line, depth = depth_first + step;
+      float value = 0.0f;
+      if (k < GROUP_K && depth < GROUP_C * R * S) {
+        value = weight[(g * GROUP_K + k) * GROUP_C * R * S + depth];
+      }
+      weight_tile[step][line] = value;
+    }
+
+    for (int e = thread; e < TILE_N * TILE_K; e += THREADS) {
+      const int line = e % TILE_N, step = e / TILE_N;
+      const int col = col_first + line, depth = depth_first + step;
+      float value = 0.0f;
+      if (col < N * P * Q && depth < GROUP_C * R * S) {
+        const int n = col / (P * Q);
+        const int p = (col / Q) % P;
+        const int q = col % Q;
+        const int c = depth / (R * S);
+        const int r = (depth / S) % R;
+        const int s = depth % S;
+        const int h = p + r - PAD_H;
+        const int w = q + s - PAD_W;
+        const bool inside = 0 <= h && h < H && 0 <= w && w < W;
+        value = inside ? x[(((n * GROUPS + g) * GROUP_C + c) * H + h) * W + w] : 0.0f;
+      }
+      x_tile[step][line] = value;
+    }
+
+    item.barrier(sycl::access::fence_space::local_space);
+
+#pragma unroll
+    for (int step = 0; step < TILE_K; ++step) {
+      float weight_part[ITEM_M], x_part[ITEM_N];
+      for (int i = 0; i < ITEM_M; ++i)
+        weight_part[i] = weight_tile[step][i * THREADS_M + my_row];
+      for (int j = 0; j < ITEM_N; ++j)
+        x_part[j] = x_tile[step][j * THREADS_N + my_col];
+      for (int i = 0; i < ITEM_M; ++i)
+        for (int j = 0; j < ITEM_N; ++j) sum[i][j] += weight_part[i] * x_part[j];
+    }
+    item.barrier(sycl::access::fence_space::local_space);  // the tiles are filled again
+  }
+
+  for (int i = 0; i < ITEM_M; ++i)
+    for (int j = 0; j < ITEM_N; ++j) {
+      const int k = row_first + i * THREADS_M + my_row;
+      const int col = col_first + j * THREADS_N + my_col;
+      if (k < GROUP_K && col < N * P * Q) {
+        const int n = col / (P * Q);
+        const int p = (col / Q) % P;
+        const int q = col % Q;
+        y[(((n * GROUPS + g) * GROUP_K + k) * P + p) * Q + q] = sum[i][j] + bias[g * GROUP_K + k];
+      }
+    }
+}
+
+// Submits to `queue`; every pointer is a contiguous USM array, shapes above.
+sycl::event grouped_conv2d_f32(sycl::queue& queue, const float* x, const float* weight,
+                               const float* bias, float* y) {
+  return exp_::submit_with_event(queue, [&](sycl::handler& handler) {
+    const sycl::range<3> groups(GROUPS, (GROUP_K + TILE_M - 1) / TILE_M,
+                                (N * P * Q + TILE_N - 1) / TILE_N);
+    const sycl::range<3> items(1, 1, (TILE_M / ITEM_M) * (TILE_N / ITEM_N));
+    exp_::nd_launch(handler, sycl::nd_range<3>(groups * items, items),
+                    exp_::kernel_function<grouped_conv2d_kernel>, x, weight, bias, y);
+  });
+}

@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 from cli_support import call, small_packages, write_package
 
+from mkgen.cli.again import candidate_of, task_of
 from mkgen.cli.placing import place
+from mkgen.codegen.candidate import Generator
+from mkgen.codegen.registry import backend_named
 from mkgen.errors import UserError
 from mkgen.record import Record
+from mkgen.target import Target
+from mkgen.task import find_task, task_files
 
 
 @pytest.fixture(autouse=True)
@@ -178,3 +184,32 @@ def test_place_removes_what_a_killed_process_left(tmp_path):
     with pytest.raises(UserError, match="would be lost"):
         place(spot / "p", write)
     assert [p.name for p in (spot / "p").iterdir()] == ["notes"]
+
+
+@pytest.mark.parametrize("name", sorted(task_files()))
+def test_a_record_gives_its_task_back_in_order(name):
+    """Records are sorted by name; inputs are arguments by position (conv2d's are x, weight)."""
+    task = find_task(name)
+    document = json.loads(json.dumps(task.model_dump(mode="json"), sort_keys=True))
+    record = SimpleNamespace(task=name, task_document=document, task_hash=task.hash)
+    again = task_of(record)
+    assert list(again.inputs) == list(task.inputs)
+    assert list(again.bench) == list(task.bench)
+    assert again.check == task.check and again.heldout == task.heldout
+
+
+def test_a_record_gives_the_same_text_again():
+    """Sizes and parameters are printed in the order of the task's and the template's files."""
+    task, target = find_task("conv2d"), Target.parse("hip:gfx942")
+    made = Generator(task, backend_named("hip"), target)
+    program = next(made.candidates()).program(made.workload)
+    record = SimpleNamespace(
+        task="conv2d", task_hash=task.hash, target=target, precision=program.precision,
+        task_document=json.loads(json.dumps(task.model_dump(mode="json"), sort_keys=True)),
+        variant=program.variant.model_copy(
+            update={"parameters": dict(sorted(program.variant.parameters.items()))}
+        ),
+    )  # fmt: skip
+    generator, candidate = candidate_of(record)
+    (again,) = candidate.program(generator.workload).sources
+    assert again == program.sources[0]

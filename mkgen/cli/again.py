@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -44,10 +46,11 @@ def task_of(record: Record) -> Task:
         path.write_text(document["source"])
         loaded = load_task(path, record.task)
         try:
-            inputs = {key: Tensor(**value) for key, value in document["inputs"].items()}
+            kept = _in_order(document, loaded)
+            inputs = {key: Tensor(**value) for key, value in kept["inputs"].items()}
             # the rest comes from the record: --shape, --dtype and --precision may have changed it
-            task = Task(**{**document, "inputs": inputs, "reference": loaded.reference})
-        except (ValidationError, TypeError, AttributeError) as error:
+            task = Task(**{**kept, "inputs": inputs, "reference": loaded.reference})
+        except (ValidationError, TypeError, AttributeError, KeyError) as error:
             raise UserError(
                 f"the task in the record of {record.task} is broken: {error}"
             ) from error
@@ -57,6 +60,24 @@ def task_of(record: Record) -> Task:
             f"{record.task_hash[:12]} was judged: the record was changed"
         )
     return task
+
+
+def _in_order(document: Mapping[str, Any], loaded: Task) -> dict[str, Any]:
+    """`document` with inputs and sizes in the order of the task's file.
+
+    A record is sorted by name, but inputs are arguments by position and sizes are printed in order.
+    """
+    return {
+        **document,
+        "inputs": _ordered(document["inputs"], loaded.inputs),
+        "bench": _ordered(document["bench"], loaded.bench),
+        "check": [_ordered(sizes, loaded.bench) for sizes in document["check"]],
+        "heldout": [_ordered(sizes, loaded.bench) for sizes in document["heldout"]],
+    }
+
+
+def _ordered(values: Mapping[str, Any], like: Iterable[str]) -> dict[str, Any]:
+    return {key: values[key] for key in dict.fromkeys((*like, *values)) if key in values}
 
 
 def candidate_of(record: Record) -> tuple[Generator, TemplateCandidate]:
@@ -77,15 +98,14 @@ def candidate_of(record: Record) -> tuple[Generator, TemplateCandidate]:
             f"this mkgen has {what} for {record.task}; the package was made by mkgen "
             f"{record.mkgen_version}, use that one or generate it again"
         )
-    per_kernel: list[Parameters] = []
-    for kernel in generator.kernels:
-        prefix = parameter_prefix(generator.kernels, kernel)
-        per_kernel.append(
-            {
-                k.removeprefix(prefix): v
-                for k, v in record.variant.parameters.items()
-                if k.startswith(prefix)
-            }
-        )
     chosen = tuple(known[name] for name in record.variant.templates)
+    per_kernel: list[Parameters] = []
+    for kernel, template in zip(generator.kernels, chosen, strict=True):
+        prefix = parameter_prefix(generator.kernels, kernel)
+        own = {
+            k.removeprefix(prefix): v
+            for k, v in record.variant.parameters.items()
+            if k.startswith(prefix)
+        }
+        per_kernel.append(_ordered(own, template.spec.parameters))  # they are printed in order
     return generator, generator.candidate(chosen, per_kernel)

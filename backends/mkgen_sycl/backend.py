@@ -51,8 +51,9 @@ class SyclBackend(Backend):
          "bool"}
     )  # fmt: skip
     # icpx defaults to fast math; the same words are in build.sh, so they are said here too.
+    # One image: else kernels with and without float16 of one text come apart.
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = dict.fromkeys(
-        PrecisionClass, ("-ffp-model=precise",)
+        PrecisionClass, ("-ffp-model=precise", "-fsycl-device-code-split=off")
     )
 
     compilers: ClassVar[tuple[str, ...]] = ("icpx",)

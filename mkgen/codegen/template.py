@@ -74,7 +74,7 @@ class TemplateSpec(Document):
     requirements: tuple[str, ...] = ()
     """What check and held-out sizes must show: loops of two rounds, tails."""
     shared_bytes: str = "0"
-    """Static shared memory of one block, for a first filter before compiling."""
+    """Static shared memory of one block, for estimates before anything is compiled."""
     index_bits: tuple[Literal[32, 64], ...] = (32, 64)
     deterministic: bool = True
     fallback: bool = False

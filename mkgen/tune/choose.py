@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from mkgen.codegen.candidate import Generator, Option, TemplateCandidate
 from mkgen.codegen.render import entry_name
@@ -13,6 +15,7 @@ from mkgen.evaluate.jobs import compile_program
 from mkgen.evaluate.limits import artifact_excess, launch_excess, target_limits
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.process import WorkerFailure
+from mkgen.expression import evaluate, parse
 from mkgen.ir.kernel import Kernel
 from mkgen.program import Artifact, Program, Resources
 from mkgen.tune.model import Estimate, estimate, kernel_estimate, total
@@ -50,7 +53,9 @@ def choose(
     all kernels together make the i-th candidate. `compile_count` candidates are compiled (two when
     there are several kernels) and every kernel's compiled options are ranked again by what the
     compiler says of registers, shared memory and spills. Those it refuses or that exceed the device
-    are dropped. Raises the last refusal when none is left.
+    are dropped. A compiler that says nothing of registers can change no rank: there one is
+    compiled, and the others follow as the model has them. Raises the last refusal when none is
+    left.
     """
     ranked = [rank_kernel(generator, k) for k in generator.kernels]
     wanted = compile_count if len(ranked) == 1 else min(2, compile_count)
@@ -58,7 +63,8 @@ def choose(
     kept: list[tuple[tuple[Option, ...], Program, Artifact]] = []
     refusal: Exception | None = None
     tried = 0
-    for options in _combinations(ranked, 40 * wanted):
+    combinations = _combinations(ranked, 40 * wanted)
+    for options in combinations:
         if tried >= wanted and (kept or tried >= 4 * wanted):
             break
         program = generator.chosen(options).program(generator.workload)
@@ -77,20 +83,38 @@ def choose(
             refusal = UnsupportedError(f"{generator.target}: {excess}")
             continue
         kept.append((options, program, artifact))
+        if not any(r.registers for r in artifact.resources.values()):
+            break
     if not kept:
         raise refusal or UnsupportedError(f"no legal candidate for {generator.target}")
-    return _ranked_again(generator, kept), sum(map(len, ranked))
+    choices = _ranked_again(generator, kept)
+    for options in islice(combinations, max(0, wanted - tried)):
+        candidate = generator.chosen(options)
+        guess = estimate(generator, candidate, candidate.program(generator.workload))
+        choices.append(Choice(candidate, guess))
+    return choices, sum(map(len, ranked))
 
 
 def rank_kernel(generator: Generator, kernel: Kernel) -> list[Ranked]:
-    """The options of `kernel`, best estimate first, those that can be proven before all others."""
+    """The options of `kernel`, best estimate first, those that can be proven before all others.
+
+    Of equal estimates the one with fewer programs: it costs less to start, and to emulate.
+    """
     facts = generator.facts(kernel)
     scored = [
         Ranked(o, kernel_estimate(generator, facts, o.template, o.parameters))
         for o in generator.options(kernel)
     ]
     # a stable sort: of equals the first in the template's own order
-    return sorted(scored, key=lambda r: (not r.option.shown, r.estimate.seconds))
+    return sorted(
+        scored, key=lambda r: (not r.option.shown, r.estimate.seconds, _programs(r.option, facts))
+    )
+
+
+def _programs(option: Option, facts: Mapping[str, int]) -> int:
+    """How many programs (blocks) one launch of `option` has."""
+    known = {**facts, **option.parameters}
+    return math.prod(evaluate(parse(e), known) for e in option.template.spec.launch.grid)
 
 
 def rank(generator: Generator) -> list[Choice]:

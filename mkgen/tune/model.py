@@ -90,7 +90,8 @@ def kernel_estimate(
     threads = math.prod(value(e) for e in spec.block)
     if template.spec.dialect != "c":
         threads = 32 * value(spec.warps) if template.spec.dialect == "triton" else 1
-    busy, full, why = _occupancy(device, blocks, threads, resources)
+    shared = resources.shared_bytes if resources else value(template.spec.shared_bytes)
+    busy, full, why = _occupancy(device, blocks, threads, resources, shared or 0)
     memory = moved / (device.bandwidth * busy)
     compute = operations / (device.peak * rate * min(1.0, busy * 2))
     spill = 1.0 + 0.05 * ((resources.spilled_registers or 0) if resources else 0)
@@ -121,7 +122,7 @@ def _device(profile: HardwareProfile) -> _Device:
 
 
 def _occupancy(
-    device: _Device, blocks: int, threads: int, resources: Resources | None
+    device: _Device, blocks: int, threads: int, resources: Resources | None, shared: int
 ) -> tuple[float, float, str]:
     """How well latency is hidden (0-1), how full the last wave is (0-1), and why."""
     if device.threads <= 1 or threads <= 1:
@@ -130,8 +131,8 @@ def _occupancy(
     if resources and resources.registers and device.registers:
         used = (resources.registers + (resources.accumulator_registers or 0)) * threads
         limits["registers"] = max(1, device.registers // used)
-    if resources and resources.shared_bytes and device.shared:
-        limits["shared memory"] = max(1, device.shared // resources.shared_bytes)
+    if shared and device.shared:
+        limits["shared memory"] = max(1, device.shared // shared)
     what = min(limits, key=lambda k: limits[k])
     resident = max(1, limits[what])
     share = resident * threads / device.threads

@@ -8,7 +8,6 @@ import importlib.util
 import inspect
 import sys
 import traceback
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -18,6 +17,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from mkgen.document import Document, content_hash
 from mkgen.errors import UserError, nearest
 from mkgen.expression import Name, evaluate, names, parse
+from mkgen.importing import GivenLoader
 from mkgen.program import Dtype, PrecisionClass
 from mkgen.share import share_root
 
@@ -224,31 +224,23 @@ def load_source(text: str, path: Path, name: str) -> Task:
     """The task called `name` in `text`, which begins as the file `path` does. UserError."""
     module_name = f"_mkgen_task_{content_hash(str(path.resolve()), text)[:16]}"
     if module_name not in sys.modules:
-        module = types.ModuleType(module_name)
-        module.__file__ = str(path)
-        sys.modules[module_name] = module
-        _execute(path, module, lambda: exec(compile(text, str(path), "exec"), vars(module)))
+        _import(path, module_name, GivenLoader(text, path))
     found = [v for v in vars(sys.modules[module_name]).values() if isinstance(v, Task)]
     (task,) = (t for t in found if t.name == name)
     return task.model_copy(update={"source": text, "path": str(path)})
 
 
-def _import(path: Path, module_name: str) -> None:
-    spec = importlib.util.spec_from_file_location(module_name, path)
+def _import(path: Path, module_name: str, loader: GivenLoader | None = None) -> None:
+    """Imports the task file; UserError names file and line, and the module is forgotten."""
+    spec = importlib.util.spec_from_file_location(module_name, path, loader=loader)
     if spec is None or spec.loader is None:
         raise UserError(f"task file {path} cannot be imported as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
-    loader = spec.loader
-    _execute(path, module, lambda: loader.exec_module(module))
-
-
-def _execute(path: Path, module: types.ModuleType, run: Callable[[], None]) -> None:
-    """Runs the module's file; UserError names file and line, and the module is forgotten."""
     try:
-        run()
+        spec.loader.exec_module(module)
     except BaseException as error:
-        del sys.modules[module.__name__]
+        del sys.modules[module_name]
         if isinstance(error, KeyboardInterrupt):
             raise
         if isinstance(error, ValidationError):

@@ -6,7 +6,6 @@ import ast
 import contextlib
 import inspect
 import symtable
-import sys
 import traceback
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +15,7 @@ from typing import Any
 
 from mkgen.errors import UserError
 from mkgen.foreign.inputs import Drawn, drawing
+from mkgen.importing import import_given
 from mkgen.task import Sizes
 
 #: Functions of a file in the style of KernelBench that say what to call the model with.
@@ -88,12 +88,8 @@ class Source:
         import torch
 
         changed = ast.fix_missing_locations(_Numbers(sizes).visit(ast.parse(self.text)))
-        module = types.ModuleType("_mkgen_foreign")
-        module.__file__ = str(self.path)
-        sys.modules[module.__name__] = module  # dataclasses and pickles look their module up
         with torch.device("meta"):
-            exec(compile(changed, str(self.path), "exec"), vars(module))
-        return module
+            return import_given(changed, self.path, "_mkgen_foreign")
 
     def give(self, sizes: Sizes, readers: frozenset[str]) -> Given:
         """What the file's functions give for `sizes`; `readers` are module-level names to report.

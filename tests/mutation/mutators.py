@@ -410,7 +410,7 @@ def _causal() -> list[_Rule]:
     return [
         *_rule("causal", C, r"\b([a-z]\w*) <= ([a-z]\w*)(?= \?)",
                r"\1 < \2", r"\1 <= \2 + 1", r"\2 <= \1"),
-        *_rule("causal", PYTHON, r"(where\(\s*)([a-z]\w*) <= ([a-z]\w*)(?=,)",
+        *_rule("causal", PYTHON, r"(where\(|^\s+)([a-z]\w*) <= ([a-z]\w*)(?=,)",
                r"\1\2 < \3", r"\1\2 <= \3 + 1", r"\1\3 <= \2"),
     ]  # fmt: skip
 

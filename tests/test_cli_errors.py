@@ -58,7 +58,7 @@ def task_file(place, body):
         (["gen", "--task", "relu", "--backend", "hip", "--wrong"], "--wrong"),
         (["gne"], "Did you mean 'gen'?"),
         (["eval"], "--all"),
-        (["eval", "--task", "conv3*", "--backend", "hip"], "no task matches"),
+        (["eval", "--task", "conv9*", "--backend", "hip"], "no task matches"),
         (["eval", "--task", "relu", "--backend", "hip", "--junit", "no/dir/x.xml"], "no/dir/x.xml"),
         (["verify", "nowhere"], "nowhere"),
         (["show", "nowhere"], "nowhere"),

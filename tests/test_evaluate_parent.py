@@ -16,8 +16,10 @@ from evaluate_support import PROFILE, install
 PARENT = """
 import sys, threading
 from evaluate_support import FakeBackend, FakeCandidate
+from mkgen.codegen.backend import Arch
 from mkgen.evaluate.pool import Workers
 
+FakeBackend.archs = {"one": Arch("one", "Fake One", 32, sys.argv[1])}
 with Workers() as workers:
     def use():
         with workers.lease(FakeBackend(), "emulate") as lease:
@@ -42,13 +44,13 @@ with Workers() as workers:
 
 def test_kill_9_of_the_parent_leaves_no_worker(tmp_path):
     install(tmp_path)
-    (tmp_path / "fake1.toml").write_text(PROFILE)
+    profile = tmp_path / "fake1.toml"
+    profile.write_text(PROFILE)
     here = Path(__file__).parent
     path = [str(here.parent), str(here), str(tmp_path), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in path if p)}
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(PARENT)], stdout=subprocess.PIPE, env=environment
-    ) as parent:
+    command = [sys.executable, "-c", textwrap.dedent(PARENT), str(profile)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as parent:
         worker, guard, directory = parent.stdout.readline().split()
         deadline = time.monotonic() + 20
         while len(_group(int(worker))) < 2 and time.monotonic() < deadline:

@@ -96,6 +96,24 @@ def test_relu_before_a_padded_pooling_is_a_kernel_of_its_own() -> None:
     assert kinds(made) == ["pointwise", "window"]
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.max_pool2d(torch.exp(x).transpose(2, 3), 3, 1, 1),
+        lambda x: F.pad(F.pad(x, (1, 2), value=1.0).transpose(2, 3), (1, 1), value=-3.0),
+    ],
+    ids=["of arithmetic", "of another guard"],
+)
+def test_guarded_load_of_a_layout_is_fused_only_with_what_is_in_memory(
+    function: Callable[..., Any],
+) -> None:
+    """The guard of a load cannot hold arithmetic back, and has one value for what it refuses."""
+    first, second = kernels(function, x="N, C, H, W")
+    assert first.reads() == ("x",) and second.reads() == first.writes()
+    (copied,) = kernels(lambda x: F.max_pool2d(x.transpose(2, 3), 3, 1, 1), x="N, C, H, W")
+    assert copied.reads() == ("x",)
+
+
 def test_neighbouring_axes_are_walked_as_one() -> None:
     (kernel,) = kernels(lambda x: torch.relu(x), x="A, B, C, D")
     assert len(kernel.rows) == 1

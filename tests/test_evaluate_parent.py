@@ -8,10 +8,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from evaluate_support import PROFILE, install
+from evaluate_support import PROFILE, FakeBackend, install
+
+from mkgen.evaluate.pool import Lease, Workers
 
 PARENT = """
 import sys, threading
@@ -64,6 +68,31 @@ def test_kill_9_of_the_parent_leaves_no_worker(tmp_path):
             return
         time.sleep(0.05)
     raise AssertionError(f"left: {left}, {directory!r}")
+
+
+def test_a_lease_ends_its_worker_once(tmp_path, monkeypatch):
+    """The end of a run and the thread that holds the lease may both end its worker."""
+    forgotten = []
+    arrived, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        group = 7
+
+        def kill(self):
+            arrived.set()
+            assert go_on.wait(10)
+
+    with Workers() as workers:
+        monkeypatch.setattr(workers, "forget", forgotten.append)
+        lease = Lease(workers, FakeBackend(), "execute")
+        lease._process = Slow()
+        with ThreadPoolExecutor() as threads:
+            first = threads.submit(lease.discard)
+            assert arrived.wait(10)
+            lease.discard()
+            go_on.set()
+            first.result(10)
+    assert forgotten == [7]
 
 
 def _group(group: int) -> list[str]:

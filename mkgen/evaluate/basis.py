@@ -28,14 +28,20 @@ _REFERENCE = ("torch", "numpy", "ml_dtypes")
 def basis_of(backend: Backend, workers: Workers, settings: Settings) -> str:
     """The basis of every record that `backend` gets with these `settings`, as a hash."""
     return workers.remember(
-        ("basis", backend.name, settings.judge.seed, settings.device),
+        ("basis", backend.name, _settings(settings)),
         lambda: content_hash(
             _engine(),
             *plugin_hashes(type(backend)),
-            f"seed {settings.judge.seed} device {settings.device} samples {settings.samples} "
-            f"schedules {settings.heldout_schedules}",
+            _settings(settings),
             _toolchains(backend, workers),
         ),
+    )
+
+
+def _settings(settings: Settings) -> str:
+    return (
+        f"seed {settings.judge.seed} emulate {settings.emulate} device {settings.device} "
+        f"samples {settings.samples} schedules {settings.heldout_schedules}"
     )
 
 

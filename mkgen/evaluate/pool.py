@@ -32,6 +32,7 @@ class Lease:
         self.role = role
         self._process: WorkerProcess | None = None
         self._scratch: Path | None = None
+        self._ending = threading.Lock()
 
     def call(self, job: str, timeout: float, **arguments: Any) -> Any:
         """The result of `job`; the worker is started first if it is not there. WorkerFailure."""
@@ -53,28 +54,30 @@ class Lease:
 
     def discard(self) -> None:
         """Ends the worker; the next call starts a fresh one."""
-        if self._process is not None:
-            self._process.kill()
-            self._pool.forget(self._process.group)
-            self._process = None
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-            self._scratch = None
+        with self._ending:  # the end of the run may come while this lease's own thread is here
+            process, self._process = self._process, None
+            scratch, self._scratch = self._scratch, None
+        if process is not None:
+            process.kill()
+            self._pool.forget(process.group)
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
 
     def _start(self) -> WorkerProcess:
         self.discard()
-        self._scratch = self._pool.new_directory(f"{self.backend.name}-{self.role}-")
-        environment = worker_environment(self.backend.environment(self.role), self._scratch)
-        self._process = self._pool.spawn(self.backend.name, self.role, environment, self._scratch)
+        self._scratch = scratch = self._pool.new_directory(f"{self.backend.name}-{self.role}-")
+        environment = worker_environment(self.backend.environment(self.role), scratch)
+        process = self._pool.spawn(self.backend.name, self.role, environment, scratch)
+        self._process = process
         limit = self._pool.address_space.get(self.role)
         # the first job imports the plug-in, so that a broken one fails here and with its reason
         job = {"job": "limit", "address_space": limit}
         try:
-            self._process.call(job, self._pool.start_timeout, None)
+            process.call(job, self._pool.start_timeout, None)
         except WorkerFailure:
             self.discard()
             raise
-        return self._process
+        return process
 
 
 class Workers:

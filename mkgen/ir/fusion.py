@@ -206,7 +206,7 @@ def _pinned(graph: Graph) -> set[str]:
             pinned |= _computed(nest, made)
         for value in walk_value(nest.store.value):
             if isinstance(value, Load):
-                if value.guard and not _is_plain_layout(made.get(value.tensor)):
+                if value.guard and not _reaches_memory(value.tensor, made):
                     pinned.add(value.tensor)
                 if any(isinstance(i, Indirect) for i in value.index):
                     pinned.add(value.tensor)
@@ -231,12 +231,21 @@ def _is_layout(nest: Nest) -> bool:
     return isinstance(nest.store.value, Load) and not nest.store.value.guard
 
 
-def _is_plain_layout(nest: Nest | None) -> bool:
-    """Whether a guarded load of what `nest` makes is a guarded load of what it is made of."""
-    if nest is None or nest.store.combine is not None or not _is_layout(nest):
+def _reaches_memory(tensor: str, made: Mapping[str, Nest]) -> bool:
+    """Whether a guarded load of `tensor` is one of something in memory, through layouts alone.
+
+    Not through a guarded one, which has a value of its own for what lies outside, and not through
+    arithmetic, which a guard of a load cannot hold back.
+    """
+    maker = made.get(tensor)
+    if maker is None or maker.store.combine is not None:
+        return True
+    value = maker.store.value
+    if not isinstance(value, Load) or value.guard:
         return False
-    assert isinstance(nest.store.value, Load)
-    return not any(isinstance(i, Indirect) for i in nest.store.value.index)
+    if any(isinstance(i, Indirect) for i in value.index):
+        return False
+    return _reaches_memory(value.tensor, made)
 
 
 def _expand(value: Value, known: Mapping[str, Nest]) -> Value:
@@ -250,8 +259,9 @@ def _expand(value: Value, known: Mapping[str, Nest]) -> Value:
                 if isinstance(part, Name)
             }
             made = substitute_value(nest.store.value, replacements)
-            if node.guard and isinstance(made, Load):
-                made = replace(made, guard=(*node.guard, *made.guard), other=node.other)
+            if node.guard:  # what _pinned leaves is a plain load of memory
+                assert isinstance(made, Load) and not made.guard, node.tensor
+                made = replace(made, guard=node.guard, other=node.other)
             return made
         return None
 

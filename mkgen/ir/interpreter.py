@@ -113,7 +113,6 @@ class _Run:
         # np.ascontiguousarray would make a vector of a scalar
         stored = tuple(evaluate(d, self.sizes) for d in nest.store.shape)
         value = np.array(np.broadcast_to(result.value, stored), dtype=dtype, order="C")
-        value = value.reshape(shape)
         error = None
         if result.error is not None:
             error = np.array(np.broadcast_to(result.error, stored), order="C").reshape(shape)

@@ -88,13 +88,15 @@ def kernel_estimate(
     rate = max(1, value(cost.efficiency)) / 100
     blocks = math.prod(value(e) for e in spec.grid)
     threads = math.prod(value(e) for e in spec.block)
-    if template.spec.dialect != "c":
-        threads = 32 * value(spec.warps) if template.spec.dialect == "triton" else 1
+    if "block" not in spec.model_fields_set:  # a dialect of blocks says how many sub-groups work
+        threads = value(spec.warps) * facts["sub_group"]
+    if device.threads <= 1:
+        threads = 1
     shared = resources.shared_bytes if resources else value(template.spec.shared_bytes)
     busy, full, why = _occupancy(device, blocks, threads, resources, shared or 0)
     memory = moved / (device.bandwidth * busy)
     compute = operations / (device.peak * rate * min(1.0, busy * 2))
-    spill = 1.0 + 0.05 * ((resources.spilled_registers or 0) if resources else 0)
+    spill = 1.0 + 0.05 * (_spilled(resources) if resources else 0)
     starting = blocks * _BLOCK_SECONDS / device.units if threads > 1 else _BLOCK_SECONDS
     seconds = max(memory, compute) / full * spill + starting
     bound = "memory" if memory >= compute else "compute"
@@ -104,6 +106,13 @@ def kernel_estimate(
     )
     # in a loop a kernel runs once a round
     return Estimate((seconds + _LAUNCH_SECONDS) * facts.get("rounds", 1), bound, reason)
+
+
+def _spilled(resources: Resources) -> float:
+    """Registers per thread; some compilers say registers, some bytes of four to a register."""
+    if resources.spilled_registers is not None:
+        return resources.spilled_registers
+    return (resources.spill_bytes or 0) / 4
 
 
 def _device(profile: HardwareProfile) -> _Device:

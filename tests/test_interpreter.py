@@ -27,8 +27,8 @@ def test_float32_run_is_inside_the_bound(case: Case) -> None:
     ((wide, bound),) = run_with_error(graph, sizes, inputs).values()
     assert bound.shape == wide.shape and (bound >= 0).all() and np.isfinite(bound).all()
     error = np.abs(narrow.astype(np.float64) - wide)
-    # one further rounding: the result itself is stored in float32
-    allowed = EPSILON * (bound + np.abs(wide))
+    # one further rounding: the result itself is stored in float32, where it may also underflow
+    allowed = EPSILON * (bound + np.abs(wide)) + np.finfo(np.float32).tiny
     assert (error <= allowed).all(), (sizes, float((error / np.maximum(allowed, 1e-300)).max()))
 
 

@@ -31,6 +31,7 @@ from mkgen.ir.nest import (
     Loop,
     Nest,
     Value,
+    loads,
     round_body,
     value_names,
 )  # fmt: skip
@@ -81,12 +82,27 @@ def _execute(
     }
     wide = any(t.value.dtype == np.float64 for t in tensors.values())
     run = _Run(graph, values, tensors, errors, wide)
-    for part in graph.nests:
+    results = (*graph.outputs, *graph.written_state())
+    last = _last_uses(graph)
+    for number, part in enumerate(graph.nests):
         if isinstance(part, Loop):
             run.loop(part)
         else:
             run.nest(part)
-    return {name: tensors[name] for name in (*graph.outputs, *graph.written_state())}
+        for name in last[number] - set(results):
+            tensors.pop(name, None)
+    return {name: tensors[name] for name in results}
+
+
+def _last_uses(graph: Graph) -> list[set[str]]:
+    """Per part of `graph`, the tensors that no later part names: those of a network are large."""
+    last: dict[str, int] = {}
+    for number, part in enumerate(graph.nests):
+        named = set(part.writes()) if isinstance(part, Loop) else {part.store.tensor}
+        for nest in part.body if isinstance(part, Loop) else (part,):
+            named |= {load.tensor for load in loads(nest.store.value)}
+        last.update(dict.fromkeys(named, number))
+    return [{name for name, at in last.items() if at == i} for i in range(len(graph.nests))]
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +18,10 @@ from mkgen.program import PrecisionClass
 from mkgen.record import Record
 from mkgen.task import Sizes, Task, Workload
 
-#: Extent of axes over which nothing is summed: enough rows to find the largest error by.
-_FEW = 16
+#: Extents of axes over which nothing is summed, the first at which no tensor is larger than
+#: `_LARGE`: enough rows to find the largest error by, and seconds to compute.
+_FEW = (16, 4, 1)
+_LARGE = 2**24  # elements
 _known: dict[tuple[str, str, PrecisionClass], float] = {}
 
 
@@ -76,7 +79,13 @@ def _small(task: Task, workload: Workload) -> Workload:
         kept.add(name)
         if name in graph.derived:
             pending |= names(graph.derived[name]) - kept
-    sizes: Sizes = {
-        name: value if name in kept else min(value, _FEW) for name, value in workload.sizes.items()
-    }
+    for few in _FEW:
+        sizes: Sizes = {
+            name: value if name in kept else min(value, few)
+            for name, value in workload.sizes.items()
+        }
+        known = graph.sizes(sizes)
+        made = {nest.store.tensor for nest in graph.flat_nests()}
+        if max(math.prod(graph.shape(name, known)) for name in made) <= _LARGE:
+            break
     return Workload(name=f"{workload.name}-few", role="user", sizes=sizes)

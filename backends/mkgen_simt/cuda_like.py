@@ -40,6 +40,7 @@ class CudaLikePrinter(CPrinter):
     barrier = "__syncthreads();"
     thread = "threadIdx.x"
     unroll = "#pragma unroll"
+    unroll_steps = "#pragma unroll"
     infinity = "INFINITY"
     error: str
     """`hipError_t`."""

@@ -51,6 +51,9 @@ class CPrinter(DialectPrinter):
     thread: str
     """Position of the thread in its block."""
     unroll: str
+    """Before a loop over values in registers, which needs every index known."""
+    unroll_steps: str
+    """Before the steps of a tile of a product, each of which is dozens of statements already."""
     infinity: str
     shuffle: str = ""
     """Format of an exchange between lanes, {0} value, {1} lane mask; empty when there is none."""

@@ -44,6 +44,7 @@ class SyclPrinter(CPrinter):
     barrier = "item.barrier(sycl::access::fence_space::local_space);"
     thread = "item.get_local_linear_id()"
     unroll = "#pragma unroll"
+    unroll_steps = "#pragma unroll 4"  # as for OpenCL
     infinity = "INFINITE"
 
     def group(self, axis: int, rank: int) -> str:

@@ -61,7 +61,7 @@ void scores_kernel(__global const half* restrict q, __global const half* restric
 
     barrier(CLK_LOCAL_MEM_FENCE);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < SCORES_TILE_K; ++step) {
       float q_part[SCORES_ITEM_M], k_part[SCORES_ITEM_N];
       for (int i = 0; i < SCORES_ITEM_M; ++i)
@@ -204,7 +204,7 @@ void attention_kernel(__global const half* restrict v, __global const float* res
 
     barrier(CLK_LOCAL_MEM_FENCE);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < ATTENTION_TILE_K; ++step) {
       float weights_part[ATTENTION_ITEM_M], v_part[ATTENTION_ITEM_N];
       for (int i = 0; i < ATTENTION_ITEM_M; ++i)

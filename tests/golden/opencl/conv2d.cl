@@ -66,7 +66,7 @@ void conv2d_kernel(__global const float* restrict x, __global const float* restr
 
     barrier(CLK_LOCAL_MEM_FENCE);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < TILE_K; ++step) {
       float weight_part[ITEM_M], x_part[ITEM_N];
       for (int i = 0; i < ITEM_M; ++i)

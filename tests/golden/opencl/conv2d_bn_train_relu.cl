@@ -68,7 +68,7 @@ void conv2d_kernel(__global const float* restrict conv_weight, __global const fl
 
     barrier(CLK_LOCAL_MEM_FENCE);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < CONV2D_TILE_K; ++step) {
       float conv_weight_part[CONV2D_ITEM_M], x_part[CONV2D_ITEM_N];
       for (int i = 0; i < CONV2D_ITEM_M; ++i)

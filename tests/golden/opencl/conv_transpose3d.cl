@@ -85,7 +85,7 @@ void conv_transpose3d_kernel(__global const float* restrict x,
 
     barrier(CLK_LOCAL_MEM_FENCE);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < TILE_K; ++step) {
       float weight_part[ITEM_M], x_part[ITEM_N];
       for (int i = 0; i < ITEM_M; ++i)

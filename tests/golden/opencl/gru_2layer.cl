@@ -79,7 +79,7 @@ void x_gates_l0_kernel(__global const float* restrict gru_weight_ih_l0,
 
     barrier(CLK_LOCAL_MEM_FENCE);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < X_GATES_L0_TILE_K; ++step) {
       float x_part[X_GATES_L0_ITEM_M], gru_weight_ih_l0_part[X_GATES_L0_ITEM_N];
       for (int i = 0; i < X_GATES_L0_ITEM_M; ++i)
@@ -156,7 +156,7 @@ void h_gates_l0_kernel(__global const float* restrict gru_weight_hh_l0,
 
     barrier(CLK_LOCAL_MEM_FENCE);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < H_GATES_L0_TILE_K; ++step) {
       float h_l0_part[H_GATES_L0_ITEM_M], gru_weight_hh_l0_part[H_GATES_L0_ITEM_N];
       for (int i = 0; i < H_GATES_L0_ITEM_M; ++i)
@@ -254,7 +254,7 @@ void x_gates_l1_kernel(__global const float* restrict gru_weight_ih_l1,
 
     barrier(CLK_LOCAL_MEM_FENCE);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < X_GATES_L1_TILE_K; ++step) {
       float y_l0_part[X_GATES_L1_ITEM_M], gru_weight_ih_l1_part[X_GATES_L1_ITEM_N];
       for (int i = 0; i < X_GATES_L1_ITEM_M; ++i)
@@ -331,7 +331,7 @@ void h_gates_l1_kernel(__global const float* restrict gru_weight_hh_l1,
 
     barrier(CLK_LOCAL_MEM_FENCE);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < H_GATES_L1_TILE_K; ++step) {
       float h_l1_part[H_GATES_L1_ITEM_M], gru_weight_hh_l1_part[H_GATES_L1_ITEM_N];
       for (int i = 0; i < H_GATES_L1_ITEM_M; ++i)

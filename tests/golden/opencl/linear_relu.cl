@@ -49,7 +49,7 @@ void linear_relu_kernel(__global const float* restrict x, __global const float* 
 
     barrier(CLK_LOCAL_MEM_FENCE);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < TILE_K; ++step) {
       float x_part[ITEM_M], weight_part[ITEM_N];
       for (int i = 0; i < ITEM_M; ++i)

@@ -49,7 +49,7 @@ void matmul_kernel(__global const float* restrict a, __global const float* restr
 
     barrier(CLK_LOCAL_MEM_FENCE);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < TILE_K; ++step) {
       float a_part[ITEM_M], b_part[ITEM_N];
       for (int i = 0; i < ITEM_M; ++i)

@@ -150,7 +150,7 @@ void linear_kernel(__global const float* restrict qkv_weight,
 
     barrier(CLK_LOCAL_MEM_FENCE);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < LINEAR_TILE_K; ++step) {
       float layer_norm_part[LINEAR_ITEM_M], qkv_weight_part[LINEAR_ITEM_N];
       for (int i = 0; i < LINEAR_ITEM_M; ++i)
@@ -219,7 +219,7 @@ void scores_kernel(__global const float* restrict linear_bias, __global float* r
 
     barrier(CLK_LOCAL_MEM_FENCE);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < SCORES_TILE_K; ++step) {
       float linear_bias_rows_part[SCORES_ITEM_M], linear_bias_cols_part[SCORES_ITEM_N];
       for (int i = 0; i < SCORES_ITEM_M; ++i)
@@ -349,7 +349,7 @@ void attention_kernel(__global const float* restrict weights,
 
     barrier(CLK_LOCAL_MEM_FENCE);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < ATTENTION_TILE_K; ++step) {
       float weights_part[ATTENTION_ITEM_M], linear_bias_part[ATTENTION_ITEM_N];
       for (int i = 0; i < ATTENTION_ITEM_M; ++i)
@@ -419,7 +419,7 @@ void linear_1_kernel(__global const float* restrict project_weight,
 
     barrier(CLK_LOCAL_MEM_FENCE);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < LINEAR_1_TILE_K; ++step) {
       float scaled_dot_product_attention_part[LINEAR_1_ITEM_M],
             project_weight_part[LINEAR_1_ITEM_N];
@@ -540,7 +540,7 @@ void linear_2_kernel(__global const float* restrict wide_weight,
 
     barrier(CLK_LOCAL_MEM_FENCE);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < LINEAR_2_TILE_K; ++step) {
       float layer_norm_1_part[LINEAR_2_ITEM_M], wide_weight_part[LINEAR_2_ITEM_N];
       for (int i = 0; i < LINEAR_2_ITEM_M; ++i)
@@ -609,7 +609,7 @@ void linear_3_kernel(__global const float* restrict project_bias,
 
     barrier(CLK_LOCAL_MEM_FENCE);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < LINEAR_3_TILE_K; ++step) {
       float gelu_part[LINEAR_3_ITEM_M], narrow_weight_part[LINEAR_3_ITEM_N];
       for (int i = 0; i < LINEAR_3_ITEM_M; ++i)

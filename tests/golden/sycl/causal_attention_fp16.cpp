@@ -59,7 +59,7 @@ void scores_kernel(const sycl::half* q, const sycl::half* k, float* scores) {
 
     item.barrier(sycl::access::fence_space::local_space);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < SCORES_TILE_K; ++step) {
       float q_part[SCORES_ITEM_M], k_part[SCORES_ITEM_N];
       for (int i = 0; i < SCORES_ITEM_M; ++i)
@@ -187,7 +187,7 @@ void attention_kernel(const sycl::half* v, const float* weights, sycl::half* y) 
 
     item.barrier(sycl::access::fence_space::local_space);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < ATTENTION_TILE_K; ++step) {
       float weights_part[ATTENTION_ITEM_M], v_part[ATTENTION_ITEM_N];
       for (int i = 0; i < ATTENTION_ITEM_M; ++i)

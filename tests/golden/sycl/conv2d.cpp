@@ -57,7 +57,7 @@ void conv2d_kernel(const float* x, const float* weight, float* y) {
 
     item.barrier(sycl::access::fence_space::local_space);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < TILE_K; ++step) {
       float weight_part[ITEM_M], x_part[ITEM_N];
       for (int i = 0; i < ITEM_M; ++i)

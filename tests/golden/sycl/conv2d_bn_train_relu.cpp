@@ -60,7 +60,7 @@ void conv2d_kernel(const float* conv_weight, const float* x, float* conv2d) {
 
     item.barrier(sycl::access::fence_space::local_space);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < CONV2D_TILE_K; ++step) {
       float conv_weight_part[CONV2D_ITEM_M], x_part[CONV2D_ITEM_N];
       for (int i = 0; i < CONV2D_ITEM_M; ++i)

@@ -58,7 +58,7 @@ void grouped_conv2d_kernel(const float* x, const float* weight, const float* bia
 
     item.barrier(sycl::access::fence_space::local_space);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < TILE_K; ++step) {
       float weight_part[ITEM_M], x_part[ITEM_N];
       for (int i = 0; i < ITEM_M; ++i)

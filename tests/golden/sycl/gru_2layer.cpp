@@ -61,7 +61,7 @@ void x_gates_l0_kernel(const float* gru_weight_ih_l0, const float* gru_bias_ih_l
 
     item.barrier(sycl::access::fence_space::local_space);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < X_GATES_L0_TILE_K; ++step) {
       float x_part[X_GATES_L0_ITEM_M], gru_weight_ih_l0_part[X_GATES_L0_ITEM_N];
       for (int i = 0; i < X_GATES_L0_ITEM_M; ++i)
@@ -139,7 +139,7 @@ void h_gates_l0_kernel(const float* gru_weight_hh_l0, const float* h_l0, float* 
 
     item.barrier(sycl::access::fence_space::local_space);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < H_GATES_L0_TILE_K; ++step) {
       float h_l0_part[H_GATES_L0_ITEM_M], gru_weight_hh_l0_part[H_GATES_L0_ITEM_N];
       for (int i = 0; i < H_GATES_L0_ITEM_M; ++i)
@@ -233,7 +233,7 @@ void x_gates_l1_kernel(const float* gru_weight_ih_l1, const float* gru_bias_ih_l
 
     item.barrier(sycl::access::fence_space::local_space);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < X_GATES_L1_TILE_K; ++step) {
       float y_l0_part[X_GATES_L1_ITEM_M], gru_weight_ih_l1_part[X_GATES_L1_ITEM_N];
       for (int i = 0; i < X_GATES_L1_ITEM_M; ++i)
@@ -311,7 +311,7 @@ void h_gates_l1_kernel(const float* gru_weight_hh_l1, const float* h_l1, float* 
 
     item.barrier(sycl::access::fence_space::local_space);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < H_GATES_L1_TILE_K; ++step) {
       float h_l1_part[H_GATES_L1_ITEM_M], gru_weight_hh_l1_part[H_GATES_L1_ITEM_N];
       for (int i = 0; i < H_GATES_L1_ITEM_M; ++i)

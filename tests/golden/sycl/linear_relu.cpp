@@ -47,7 +47,7 @@ void linear_relu_kernel(const float* x, const float* weight, const float* bias, 
 
     item.barrier(sycl::access::fence_space::local_space);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < TILE_K; ++step) {
       float x_part[ITEM_M], weight_part[ITEM_N];
       for (int i = 0; i < ITEM_M; ++i)

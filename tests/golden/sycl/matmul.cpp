@@ -47,7 +47,7 @@ void matmul_kernel(const float* a, const float* b, float* y) {
 
     item.barrier(sycl::access::fence_space::local_space);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < TILE_K; ++step) {
       float a_part[ITEM_M], b_part[ITEM_N];
       for (int i = 0; i < ITEM_M; ++i)

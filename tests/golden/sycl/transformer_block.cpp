@@ -117,7 +117,7 @@ void linear_kernel(const float* qkv_weight, const float* qkv_bias, const float* 
 
     item.barrier(sycl::access::fence_space::local_space);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < LINEAR_TILE_K; ++step) {
       float layer_norm_part[LINEAR_ITEM_M], qkv_weight_part[LINEAR_ITEM_N];
       for (int i = 0; i < LINEAR_ITEM_M; ++i)
@@ -187,7 +187,7 @@ void scores_kernel(const float* linear_bias, float* scores) {
 
     item.barrier(sycl::access::fence_space::local_space);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < SCORES_TILE_K; ++step) {
       float linear_bias_rows_part[SCORES_ITEM_M], linear_bias_cols_part[SCORES_ITEM_N];
       for (int i = 0; i < SCORES_ITEM_M; ++i)
@@ -319,7 +319,7 @@ void attention_kernel(const float* weights, const float* linear_bias,
 
     item.barrier(sycl::access::fence_space::local_space);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < ATTENTION_TILE_K; ++step) {
       float weights_part[ATTENTION_ITEM_M], linear_bias_part[ATTENTION_ITEM_N];
       for (int i = 0; i < ATTENTION_ITEM_M; ++i)
@@ -390,7 +390,7 @@ void linear_1_kernel(const float* project_weight, const float* scaled_dot_produc
 
     item.barrier(sycl::access::fence_space::local_space);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < LINEAR_1_TILE_K; ++step) {
       float scaled_dot_product_attention_part[LINEAR_1_ITEM_M],
             project_weight_part[LINEAR_1_ITEM_N];
@@ -508,7 +508,7 @@ void linear_2_kernel(const float* wide_weight, const float* wide_bias, const flo
 
     item.barrier(sycl::access::fence_space::local_space);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < LINEAR_2_TILE_K; ++step) {
       float layer_norm_1_part[LINEAR_2_ITEM_M], wide_weight_part[LINEAR_2_ITEM_N];
       for (int i = 0; i < LINEAR_2_ITEM_M; ++i)
@@ -577,7 +577,7 @@ void linear_3_kernel(const float* project_bias, const float* narrow_weight,
 
     item.barrier(sycl::access::fence_space::local_space);
 
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < LINEAR_3_TILE_K; ++step) {
       float gelu_part[LINEAR_3_ITEM_M], narrow_weight_part[LINEAR_3_ITEM_N];
       for (int i = 0; i < LINEAR_3_ITEM_M; ++i)

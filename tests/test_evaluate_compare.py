@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from mkgen.codegen.candidate import scales
 from mkgen.errors import UserError
 from mkgen.evaluate import compare as comparing
 from mkgen.evaluate.arrays import load_arrays, save_arrays
@@ -314,3 +315,21 @@ def test_arrays_of_a_strange_process_are_not_believed(tmp_path, index, reason):
     (tmp_path / "index.json").write_text(index)
     with pytest.raises(ExecutionError, match=reason):
         load_arrays(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_sixteen_bit_output_that_is_cut_off_is_refused(dtype):
+    """No element is off by more than its budget; all of them together are."""
+    name = np.dtype(dtype).name
+    task = find_task(f"matmul_{'fp16' if name == 'float16' else 'bf16'}")
+    workload = next(w for w in task.workloads() if w.role == "check")
+    judge = Judge(scales)
+    case = judge.case(task, workload, STRICT)
+    (output,) = case.expected
+    wide = output.oracle.astype(np.float32)
+    rounded = wide.astype(dtype)
+    assert judge.check(case, [rounded]).ok
+    unit = np.spacing(rounded)
+    cut = np.where(np.abs(rounded.astype(np.float64)) > np.abs(wide), rounded - unit, rounded)
+    verdict = judge.check(case, [cut.astype(dtype)])
+    assert not verdict.ok and "not rounded to nearest" in verdict.message

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import ml_dtypes
 import numpy as np
 
 from mkgen.codegen.backend import Arrays, Executor, Loaded, Role
@@ -93,7 +94,7 @@ class Interpreted(Loaded):
         given = {name: tensor.clone() for name, tensor in arguments.items()}
         with (
             _order(schedule),
-            _products(),
+            _as_compiled(),
             _patched_once(),
             _overflow(schedule == FENCED),
             guarded_allocations(guards),
@@ -114,14 +115,15 @@ class Interpreted(Loaded):
 
 
 @contextmanager
-def _products() -> Iterator[None]:
-    """Lets tl.dot take what the compilers take: bfloat16 operands and split float32 products.
+def _as_compiled() -> Iterator[None]:
+    """Lets tl.dot take what the compilers take, and rounds to bfloat16 as they do: to nearest.
 
-    The interpreter holds bfloat16 as bits, and would multiply those; it refuses to split.
+    The interpreter holds bfloat16 as bits: it would multiply those, and cuts float32 off to them.
+    It refuses to split a product into several of bfloat16.
     """
     interpreter: Any = importlib.import_module("triton.runtime.interpreter")
     builder, language = interpreter.interpreter_builder, importlib.import_module("triton.language")
-    multiply = builder.create_dot
+    multiply, cast = builder.create_dot, builder.cast_impl
 
     def widened(handle: Any) -> Any:
         if handle.dtype.scalar != language.bfloat16:
@@ -132,14 +134,20 @@ def _products() -> Iterator[None]:
     def create_dot(a: Any, b: Any, *rest: Any) -> Any:
         return multiply(widened(a), widened(b), *rest)
 
+    def cast_impl(handle: Any, dtype: Any) -> Any:
+        if (handle.dtype.scalar, dtype.scalar) != (language.float32, language.bfloat16):
+            return cast(handle, dtype)
+        bits = handle.data.astype(ml_dtypes.bfloat16).view(np.uint16)
+        return interpreter.TensorHandle(bits, dtype.scalar)
+
     options = builder.options
     known = options.allowed_dot_input_precisions
     builder.options = replace(options, allowed_dot_input_precisions=(*known, "bf16x3", "bf16x6"))
-    builder.create_dot = create_dot
+    builder.create_dot, builder.cast_impl = create_dot, cast_impl
     try:
         yield
     finally:
-        del builder.create_dot
+        del builder.create_dot, builder.cast_impl
         builder.options = options
 
 

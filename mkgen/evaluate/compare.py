@@ -2,8 +2,9 @@
 
 A floating element is right when its error from the float64 oracle is within its budget,
 `max(OWN_FACTOR * own_error, floor)`; NaN and infinities must stand exactly where the oracle,
-rounded to the output's dtype, has them. Everything else is exact, but for the indices of
-equally good elements.
+rounded to the output's dtype, has them. All elements of a 16-bit output together must also be
+rounded as well as PyTorch's are: a value that is cut off lies within any one element's budget.
+Everything else is exact, but for the indices of equally good elements.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ from mkgen.record import ErrorFigures
 
 #: Of PyTorch's own worst error, what every element may have.
 OWN_FACTOR = 4.0
+#: Of PyTorch's root mean square error, in units in the last place, what a 16-bit output may have.
+#: Rounding to nearest gives 1/sqrt(12) of a unit, cutting off 1/sqrt(3): twice as much.
+SPREAD_FACTOR = 1.5
+#: Fewer elements than this say too little about their spread.
+SPREAD_COUNT = 64
 #: Elements compared at once: a full-size float64 temporary would be a gigabyte.
 _BLOCK = 1 << 20
 _LARGEST = sys.float_info.max
@@ -57,6 +63,8 @@ class Expected:
     index: IndexOutput | None = None
     strict_error: float = 0.0
     """PyTorch's own error without what a relaxed precision class adds to it."""
+    spread: float | None = None
+    """Root mean square error, in units in the last place, that a 16-bit output may have."""
 
     @property
     def nbytes(self) -> int:
@@ -161,7 +169,7 @@ def _first(wrong: np.ndarray, block: Slices) -> tuple[tuple[int, ...], tuple[int
 
 
 def _compare_floats(expected: Expected, got: np.ndarray) -> Comparison:
-    state, own = _Worst(), OWN_FACTOR * expected.own_error
+    state, own, squares = _Worst(), OWN_FACTOR * expected.own_error, Squares(expected.dtype)
     largest = float(ml_dtypes.finfo(expected.dtype).max)  # type: ignore[no-untyped-call]
     # half a unit in the last place above the largest number is where rounding gives infinity
     overflow = largest * (1 + epsilon(expected.dtype) / 4)
@@ -178,6 +186,8 @@ def _compare_floats(expected: Expected, got: np.ndarray) -> Comparison:
         budget = np.where(np.isfinite(allowed), np.maximum(allowed, own), own)
         error = np.abs(np.where(finite, have - np.where(finite, want, 0.0), 0.0))
         wrong = ~(finite | same) | (error > budget)
+        if expected.spread is not None:
+            squares.see(error, want, allowed, finite)
         state.see(error[finite], want[finite], budget[finite])
         if not (finite | same).all():
             state.share = _LARGEST
@@ -188,7 +198,42 @@ def _compare_floats(expected: Expected, got: np.ndarray) -> Comparison:
                 f"got {have[inside]:.9g}; error {abs(have[inside] - target[inside]):.3g}, "
                 f"allowed {budget[inside]:.3g}"
             )
+    if expected.spread is not None and squares.mean() > expected.spread and not state.message:
+        state.message = (
+            f"{expected.label}: the errors are {squares.mean():.3g} units in the last place of "
+            f"{expected.dtype.name} (root mean square), {expected.spread:.3g} are allowed: "
+            "it is not rounded to nearest"
+        )
+        state.share = max(state.share, squares.mean() / expected.spread)
     return Comparison(not state.message, state.figures(), state.message)
+
+
+class Squares:
+    """Sums squared errors in units in the last place of `dtype`.
+
+    A unit is no smaller than what rounding in float32 may cost that element, nor than the smallest
+    normal number, below which devices may give zero.
+    """
+
+    def __init__(self, dtype: np.dtype) -> None:
+        info = ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+        self._smallest, self._epsilon = float(info.smallest_normal), float(info.eps)
+        self._sum, self._count = 0.0, 0
+
+    def see(
+        self, error: np.ndarray, want: np.ndarray, floor: np.ndarray, finite: np.ndarray
+    ) -> None:
+        """Adds the errors of the values `want` where they are `finite`."""
+        finite = finite & np.isfinite(floor)
+        size = np.maximum(np.abs(np.where(finite, want, 1.0)), self._smallest)
+        unit = np.maximum(np.exp2(np.floor(np.log2(size))) * self._epsilon, self._smallest)
+        unit = np.maximum(unit, np.where(finite, floor, 0.0))
+        self._sum += float(np.square(np.where(finite, error, 0.0) / unit).sum())
+        self._count += int(finite.sum())
+
+    def mean(self) -> float:
+        """The root of their mean; 0 where there are too few."""
+        return math.sqrt(self._sum / self._count) if self._count >= SPREAD_COUNT else 0.0
 
 
 def _compare_exact(expected: Expected, got: np.ndarray) -> Comparison:

@@ -7,6 +7,7 @@ measured on its CPU kernels, which sum in blocks, so that no second blocked eval
 from __future__ import annotations
 
 import copy
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +19,11 @@ import numpy as np
 from mkgen.errors import UserError
 from mkgen.evaluate.arrays import is_floating
 from mkgen.evaluate.compare import (
+    SPREAD_FACTOR,
     Comparison,
     Expected,
     IndexOutput,
+    Squares,
     blocks,
     compare_all,
     epsilon,
@@ -246,10 +249,23 @@ def _expected(
         error = max(error, eps * _largest(oracle))
     terms, count = scale
     floor = np.abs(np.asarray(terms)) * (FLOOR_FACTOR * eps * float(np.sqrt(count)))
+    spread = None
     if narrow:
         floor = floor + np.abs(np.nan_to_num(oracle, posinf=0.0, neginf=0.0)) * epsilon(dtype) / 2
+        spread = max(SPREAD_FACTOR * _own_spread(oracle, o, floor) for o in own)
     np.broadcast_to(floor, oracle.shape)  # refuse a scale of another shape here, not in a compare
-    return Expected(label, state, dtype, oracle, error, floor, strict_error=strict)
+    return Expected(label, state, dtype, oracle, error, floor, strict_error=strict, spread=spread)
+
+
+def _own_spread(oracle: np.ndarray, own: np.ndarray, floor: np.ndarray) -> float:
+    """PyTorch's root mean square error, or that of one rounding, in units in the last place."""
+    squares, wide = Squares(own.dtype), np.broadcast_to(floor, oracle.shape)
+    for block in blocks(oracle.shape):
+        have = own[block].astype(np.float64)
+        finite = np.isfinite(oracle[block]) & np.isfinite(have)
+        error = np.abs(np.where(finite, oracle[block], 0.0) - np.where(finite, have, 0.0))
+        squares.see(error, oracle[block], wide[block], finite)
+    return max(squares.mean(), 1 / math.sqrt(12))
 
 
 def _own_error(oracle: np.ndarray, own: np.ndarray) -> float:

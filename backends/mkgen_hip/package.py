@@ -12,7 +12,7 @@ _OPTIONS = (
     "-fhip-fp32-correctly-rounded-divide-sqrt -fno-gpu-flush-denormals-to-zero",
 )
 #: Where the 16-bit types of a launcher are declared.
-_NARROW = {"__half": "hip/hip_fp16.h", "__hip_bfloat16": "hip/hip_bf16.h"}
+_NARROW = {"__half": "hip/hip_fp16.h"}
 
 
 def parts(plan: PackagePlan) -> PackageParts:

@@ -14,17 +14,20 @@ class HipPrinter(CudaLikePrinter):
     """What HIP spells its own way."""
 
     language = "hip"
-    types = {**CudaLikePrinter.types, "bfloat16": "__hip_bfloat16"}
-    headers = {
-        "": "hip/hip_runtime.h",
-        "__half": "hip/hip_fp16.h",
-        "__hip_bfloat16": "hip/hip_bf16.h",
-    }
+    types = {**CudaLikePrinter.types, "bfloat16": "unsigned short"}
+    reads = {**CudaLikePrinter.reads, "bfloat16": "from_bfloat16({0}[{1}])"}
+    writes = {**CudaLikePrinter.writes, "bfloat16": "{0}[{1}] = to_bfloat16({2});"}
+    headers = {"": "hip/hip_runtime.h", "__half": "hip/hip_fp16.h"}
     extension = ".hip"
     error = "hipError_t"
     stream = "hipStream_t"
     rtc_guard = "__HIPCC_RTC__"
     shuffle = "__shfl_xor({0}, {1})"
+
+    def helpers(self, body: str) -> str:
+        """bfloat16 as bits: the header of a type for it came with ROCm 5.7 and changed since."""
+        made = "".join(text for word, text in _BFLOAT16.items() if f"{word}(" in body)
+        return made + super().helpers(body)
 
     def launch(self, plan: LaunchPlan, arguments: Sequence[str], keep: str, width: int) -> str:
         """By the launch macro, which every HIP compiler and plain C++ read."""
@@ -40,3 +43,20 @@ class HipPrinter(CudaLikePrinter):
             text = self.launches(loop, launches, "")
             body += self.looped(plan, loop, text) if loop else text
         return body + "  return hipGetLastError();\n"
+
+
+_BFLOAT16 = {
+    "from_bfloat16": """// bfloat16 is the upper half of a float.
+__device__ inline float from_bfloat16(unsigned short bits) {
+  return __uint_as_float((unsigned)bits << 16);
+}
+
+""",
+    "to_bfloat16": """// Rounds to the nearest bfloat16, ties to even; a NaN stays one.
+__device__ inline unsigned short to_bfloat16(float value) {
+  const unsigned bits = __float_as_uint(value);
+  return (isnan(value) ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+""",
+}

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from mkgen.document import Document, content_hash
 from mkgen.errors import UserError, nearest
-from mkgen.expression import Name, evaluate, names, parse
+from mkgen.expression import evaluate, names, parse
 from mkgen.importing import GivenLoader
 from mkgen.program import Dtype, PrecisionClass
 from mkgen.share import share_root
@@ -158,14 +158,6 @@ class Task(Document):
             key: argument(value, sizes) if isinstance(value, str) else value
             for key, value in self.init.items()
         }
-
-    def dimension_names(self) -> dict[str, tuple[str | None, ...]]:
-        """Per input, the name of each dimension that is a plain name, else None."""
-        named: dict[str, tuple[str | None, ...]] = {}
-        for key, tensor in self.inputs.items():
-            parsed = [parse(d) for d in tensor.dimensions()]
-            named[key] = tuple(p.name if isinstance(p, Name) else None for p in parsed)
-        return named
 
 
 def argument(text: str, sizes: Sizes) -> Any:

@@ -76,7 +76,6 @@ class TemplateSpec(Document):
     shared_bytes: str = "0"
     """Static shared memory of one block, for estimates before anything is compiled."""
     index_bits: tuple[Literal[32, 64], ...] = (32, 64)
-    deterministic: bool = True
     fallback: bool = False
     """Takes almost any kernel of its kind, slowly: only where no other template can."""
     targets: tuple[str, ...] = ()

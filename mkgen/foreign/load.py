@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -175,18 +175,6 @@ def _object(source: Source, name: str, sizes: Sizes) -> Any:
         return getattr(source.run(sizes), name)
     except Exception as error:  # a user's file may raise anything
         raise UserError(f"task file {told(source.path, error)}") from error
-
-
-@dataclass(frozen=True)
-class _Input:
-    """One argument of the call over all choices of sizes: a tensor, or a plain number."""
-
-    name: str
-    seen: Sequence[Any]
-
-    @property
-    def is_tensor(self) -> bool:
-        return isinstance(self.seen[0], Drawn)
 
 
 class _Builder:

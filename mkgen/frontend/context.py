@@ -299,6 +299,11 @@ def constant(number: float | int | bool, dtype: str) -> Constant:
     return Constant(dtype, float(number) if "float" in dtype else number)
 
 
+def rooted(value: Value, name: str) -> Value:
+    """`value` called `name` in the text, if it is computed and has no name."""
+    return replace(value, name=name) if isinstance(value, Apply) and not value.name else value
+
+
 def apply(operation: str, *args: Value, name: str = "") -> Apply:
     """An operation whose result has the promoted dtype, bool for comparisons."""
     if operation in ("lt", "le", "eq", "ne", "and", "or", "not", "isnan"):

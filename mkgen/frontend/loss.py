@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mkgen.expression import Name, product
-from mkgen.frontend.context import Context, Operand, apply, constant
+from mkgen.frontend.context import Context, Operand, apply, constant, rooted
 from mkgen.frontend.lower import lowers
 from mkgen.frontend.normalization import distance, log_softmax
 from mkgen.frontend.pointwise import elementwise
-from mkgen.frontend.reduction import Rows, named
+from mkgen.frontend.reduction import Rows
 from mkgen.ir.nest import Axis, IndexValue, Indirect, Load, Value
 
 #: PyTorch's numbers for `reduction`.
@@ -23,7 +23,7 @@ def reduced(
 ) -> Operand:
     """One value per element, their mean, or their sum."""
     if reduction == NONE:
-        return context.emit(name, axes, named(value, name))
+        return context.emit(name, axes, rooted(value, name))
     over = tuple(Axis(a.name, a.extent, "reduce") for a in axes)
     total = context.emit("total" if reduction == MEAN else name, over, value, "sum", tag="reduce")
     if reduction == SUM:
@@ -312,7 +312,7 @@ def _cross_entropy(
     # log(total) + (highest - score): large scores cancel before the logarithm is added
     gap = apply("sub", highest.at(*classes.index), classes.score(x))
     loss = apply("add", apply("log", total.at(*classes.index)), gap)
-    weighed = context.emit("row_loss", classes.axes, named(_weighed(loss, classes), "row_loss"))
+    weighed = context.emit("row_loss", classes.axes, rooted(_weighed(loss, classes), "row_loss"))
     if reduction == NONE:
         return weighed
     return classes.reduced(name, weighed.at(*classes.index), reduction)

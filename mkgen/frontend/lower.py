@@ -45,8 +45,9 @@ REFUSED: dict[str, str] = {}
 
 #: Modules of lowerings, one op family each.
 FAMILIES = (
-    "attention", "contraction", "convolution", "index", "layout", "loss", "normalization",
-    "padding", "pointwise", "recurrence", "reduction", "resize", "scan", "window",
+    "activation", "attention", "contraction", "convolution", "creation", "index", "joining",
+    "layout", "loss", "normalization", "padding", "pointwise", "recurrence", "reduction", "resize",
+    "scan", "slicing", "window",
 )  # fmt: skip
 
 #: What the tracer adds to check its own assumptions; nothing is computed.

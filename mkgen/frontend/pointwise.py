@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
-from mkgen.expression import Int, Name
-from mkgen.frontend.context import Context, Operand, apply, cast, constant, promote
+from mkgen.frontend.context import Context, Operand, apply, cast, constant, promote, rooted
 from mkgen.frontend.lower import lowers
-from mkgen.ir.nest import WIDENED, Apply, Value
+from mkgen.ir.nest import WIDENED, Value
 
 Number = float | int
 Compute = Callable[..., Value]
-
-
-def _named(value: Value, name: str) -> Value:
-    """Marks the root of a computation with the user's node name."""
-    return replace(value, name=name) if isinstance(value, Apply) else value
 
 
 def common_dtype(dtypes: Sequence[str], numbers: Sequence[Number], floating: bool = False) -> str:
@@ -48,18 +41,21 @@ def elementwise(
         cast(loads[id(o)], dtype) if isinstance(o, Operand) else constant(o, dtype)
         for o in operands
     ]
-    return context.emit(name, axes, _named(compute(*values), name))
+    return context.emit(name, axes, rooted(compute(*values), name))
 
 
-def _one(x: Value) -> Value:
+def one(x: Value) -> Value:
+    """1 in the dtype of `x`."""
     return constant(1, x.dtype)
 
 
-def _zero(x: Value) -> Value:
+def zero(x: Value) -> Value:
+    """0 in the dtype of `x`."""
     return constant(0, x.dtype)
 
 
-def _is_float(x: Value) -> bool:
+def is_float(x: Value) -> bool:
+    """Whether `x` is computed in a floating dtype."""
     return "float" in x.dtype
 
 
@@ -77,139 +73,52 @@ def clamped(x: Value, low: Value | None, high: Value | None) -> Value:
 # -- functions of one value ---------------------------------------------------------------------
 
 
-def relu(x: Value) -> Value:
-    """x where it is not below 0: keeps NaN, as PyTorch does."""
-    return apply("where", apply("lt", x, _zero(x)), _zero(x), x)
-
-
-def gelu(x: Value) -> Value:
-    """x * Phi(x), by erf."""
-    erf = apply("erf", apply("mul", x, constant(math.sqrt(0.5), x.dtype)))
-    half = apply("mul", constant(0.5, x.dtype), x)
-    return apply("mul", half, apply("add", _one(x), erf))
-
-
-def gelu_tanh(x: Value) -> Value:
-    """The tanh approximation of gelu."""
-    cube = apply("mul", apply("mul", x, x), x)
-    inner = apply("add", x, apply("mul", constant(0.044715, x.dtype), cube))
-    tanh = apply("tanh", apply("mul", constant(math.sqrt(2 / math.pi), x.dtype), inner))
-    half = apply("mul", constant(0.5, x.dtype), x)
-    return apply("mul", half, apply("add", _one(x), tanh))
-
-
-def silu(x: Value) -> Value:
-    """x * sigmoid(x)."""
-    return apply("mul", x, apply("sigmoid", x))
-
-
-def hardsigmoid(x: Value) -> Value:
-    """clamp(x + 3, 0, 6) / 6."""
-    six = constant(6, x.dtype)
-    return apply("div", clamped(apply("add", x, constant(3, x.dtype)), _zero(x), six), six)
-
-
-def hardswish(x: Value) -> Value:
-    """x * clamp(x + 3, 0, 6) / 6."""
-    six = constant(6, x.dtype)
-    gate = clamped(apply("add", x, constant(3, x.dtype)), _zero(x), six)
-    return apply("div", apply("mul", x, gate), six)
-
-
-def elu(x: Value, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Value:
-    """scale * x above 0, scale * alpha * (exp(input_scale * x) - 1) below."""
-    inner = x if input_scale == 1 else apply("mul", x, constant(input_scale, x.dtype))
-    # exp of a large number would overflow where the result is not chosen
-    grown = apply("expm1", apply("minimum", inner, _zero(x)))
-    below = grown if alpha * scale == 1 else apply("mul", constant(alpha * scale, x.dtype), grown)
-    above = x if scale == 1 else apply("mul", constant(scale, x.dtype), x)
-    return apply("where", greater(x, _zero(x)), above, below)
-
-
-def selu(x: Value) -> Value:
-    """elu with the constants of self-normalising networks."""
-    return elu(x, 1.6732632423543772848170429916717, 1.0507009873554804934193349852946)
-
-
-def mish(x: Value) -> Value:
-    """x * tanh(log(1 + exp(x))), as x * w / (w + 2) with w = exp(x) * (exp(x) + 2).
-
-    The same value without the cancellation that tanh of a small number may have. At 20 the factor
-    is 1 to the last bit, so that exp need not overflow.
-    """
-    grown = apply("exp", apply("minimum", x, constant(20, x.dtype)))
-    two = constant(2, x.dtype)
-    weight = apply("mul", grown, apply("add", grown, two))
-    return apply("mul", x, apply("div", weight, apply("add", weight, two)))
-
-
-def softplus(x: Value, beta: float = 1.0, threshold: float = 20.0) -> Value:
-    """log(1 + exp(beta * x)) / beta; x itself where beta * x is above the threshold."""
-    scaled = x if beta == 1 else apply("mul", x, constant(beta, x.dtype))
-    limit = constant(threshold, x.dtype)
-    soft = apply("log1p", apply("exp", apply("minimum", scaled, limit)))
-    soft = soft if beta == 1 else apply("div", soft, constant(beta, x.dtype))
-    return apply("where", greater(scaled, limit), x, soft)
-
-
-def log_sigmoid(x: Value) -> Value:
-    """min(x, 0) - log(1 + exp(-|x|))."""
-    decay = apply("exp", apply("neg", apply("abs", x)))
-    return apply("sub", apply("minimum", x, _zero(x)), apply("log1p", decay))
-
-
 def sign(x: Value) -> Value:
     """-1, 0 or 1; 0 for NaN, as PyTorch gives it."""
-    below = apply("where", apply("lt", x, _zero(x)), constant(-1, x.dtype), _zero(x))
-    return apply("where", greater(x, _zero(x)), _one(x), below)
+    below = apply("where", apply("lt", x, zero(x)), constant(-1, x.dtype), zero(x))
+    return apply("where", greater(x, zero(x)), one(x), below)
 
 
 def is_infinite(x: Value) -> Value:
     """Whether |x| is infinity."""
-    if not _is_float(x):
+    if not is_float(x):
         return apply("ne", x, x)
     return apply("eq", apply("abs", x), constant(math.inf, x.dtype))
 
 
 def is_nan(x: Value) -> Value:
     """Whether x is not a number."""
-    return apply("isnan", x) if _is_float(x) else apply("ne", x, x)
+    return apply("isnan", x) if is_float(x) else apply("ne", x, x)
 
 
 def is_finite(x: Value) -> Value:
     """Whether x is a number below infinity."""
-    if not _is_float(x):
+    if not is_float(x):
         return apply("eq", x, x)
     return apply("lt", apply("abs", x), constant(math.inf, x.dtype))
 
 
 def negated(x: Value) -> Value:
     """Whether x is 0 (False)."""
-    return apply("not", x) if x.dtype == "bool" else apply("eq", x, _zero(x))
+    return apply("not", x) if x.dtype == "bool" else apply("eq", x, zero(x))
 
 
 def truth(x: Value) -> Value:
     """Whether x is not 0 (is True)."""
-    return x if x.dtype == "bool" else apply("ne", x, _zero(x))
+    return x if x.dtype == "bool" else apply("ne", x, zero(x))
 
 
-def _scaled(x: Value, factor: float) -> Value:
+def scaled(x: Value, factor: float) -> Value:
+    """x * factor."""
     return apply("mul", x, constant(factor, x.dtype))
 
 
 #: Always a float: of integers too.
 _FLOATING: dict[str, Compute] = {
-    "gelu": gelu,
-    "silu": silu,
-    "hardsigmoid": hardsigmoid,
-    "hardswish": hardswish,
-    "selu": selu,
-    "mish": mish,
-    "log_sigmoid": log_sigmoid,
-    "reciprocal": lambda x: apply("div", _one(x), x),
+    "reciprocal": lambda x: apply("div", one(x), x),
     "tan": lambda x: apply("div", apply("sin", x), apply("cos", x)),
-    "log2": lambda x: _scaled(apply("log", x), 1 / math.log(2)),
-    "log10": lambda x: _scaled(apply("log", x), 1 / math.log(10)),
+    "log2": lambda x: scaled(apply("log", x), 1 / math.log(2)),
+    "log10": lambda x: scaled(apply("log", x), 1 / math.log(10)),
     "exp2": lambda x: apply("pow", constant(2, x.dtype), x),
 }
 for _op in (
@@ -229,8 +138,6 @@ for _op in (
 
 #: In the dtype of the operand.
 _KEEPING: dict[str, Compute] = {
-    "relu": relu,
-    "relu6": lambda x: clamped(x, _zero(x), constant(6, x.dtype)),
     "square": lambda x: apply("mul", x, x),
     "sign": sign,
     "isnan": is_nan,
@@ -242,10 +149,12 @@ _KEEPING: dict[str, Compute] = {
 for _op in ("neg", "abs"):
     _KEEPING[_op] = lambda x, op=_op: apply(op, x)
 for _op in ("floor", "ceil", "trunc", "round"):  # integers are whole already
-    _KEEPING[_op] = lambda x, op=_op: apply(op, x) if _is_float(x) else x
+    _KEEPING[_op] = lambda x, op=_op: apply(op, x) if is_float(x) else x
 
 
-def _unary(overload: str, compute: Compute, floating: bool) -> None:
+def unary(overload: str, compute: Compute, floating: bool) -> None:
+    """Registers `compute` of one tensor for `overload`; `floating`: the result always is."""
+
     def lowering(context: Context, name: str, x: Operand, **_: Any) -> Operand:
         return elementwise(context, name, compute, x, floating=floating)
 
@@ -253,114 +162,9 @@ def _unary(overload: str, compute: Compute, floating: bool) -> None:
 
 
 for _op, _compute in _FLOATING.items():
-    if _op != "gelu":
-        _unary(f"aten.{_op}.default", _compute, True)
+    unary(f"aten.{_op}.default", _compute, True)
 for _op, _compute in _KEEPING.items():
-    _unary(f"aten.{_op}.default", _compute, False)
-
-
-@lowers("aten.gelu.default")
-def _gelu(context: Context, name: str, x: Operand, *, approximate: str = "none") -> Operand:
-    return elementwise(context, name, gelu if approximate == "none" else gelu_tanh, x)
-
-
-@lowers("aten.leaky_relu.default")
-def _leaky_relu(context: Context, name: str, x: Operand, slope: float = 0.01) -> Operand:
-    def compute(v: Value) -> Value:
-        return apply("where", apply("lt", v, _zero(v)), _scaled(v, slope), v)
-
-    return elementwise(context, name, compute, x)
-
-
-@lowers("aten.elu.default")
-def _elu(
-    context: Context, name: str, x: Operand, alpha: Number = 1, scale: Number = 1,
-    input_scale: Number = 1,
-) -> Operand:  # fmt: skip
-    return elementwise(context, name, lambda v: elu(v, alpha, scale, input_scale), x)
-
-
-@lowers("aten.celu.default")
-def _celu(context: Context, name: str, x: Operand, alpha: Number = 1.0) -> Operand:
-    return elementwise(context, name, lambda v: elu(v, alpha, 1.0, 1 / alpha), x)
-
-
-@lowers("aten.softplus.default")
-def _softplus(
-    context: Context, name: str, x: Operand, beta: Number = 1, threshold: Number = 20
-) -> Operand:
-    return elementwise(context, name, lambda v: softplus(v, beta, threshold), x)
-
-
-@lowers("aten.threshold.default")
-def _threshold(
-    context: Context, name: str, x: Operand, threshold: Number, other: Number
-) -> Operand:
-    """x where it is above the threshold, else `other`."""
-
-    def compute(v: Value) -> Value:
-        low = apply("le", v, constant(threshold, v.dtype))
-        return apply("where", low, constant(other, v.dtype), v)
-
-    return elementwise(context, name, compute, x)
-
-
-@lowers("aten.softshrink.default")
-def _softshrink(context: Context, name: str, x: Operand, width: Number = 0.5) -> Operand:
-    """x moved towards 0 by `width`; 0 within it."""
-
-    def compute(v: Value) -> Value:
-        margin = constant(width, v.dtype)
-        below = apply(
-            "where",
-            apply("lt", v, apply("neg", margin)),
-            apply("add", v, margin),
-            apply("mul", v, _zero(v)),
-        )  # fmt: skip  (0, or NaN)
-        return apply("where", greater(v, margin), apply("sub", v, margin), below)
-
-    return elementwise(context, name, compute, x)
-
-
-@lowers("aten.hardshrink.default")
-def _hardshrink(context: Context, name: str, x: Operand, width: Number = 0.5) -> Operand:
-    """0 where |x| is at most `width`."""
-
-    def compute(v: Value) -> Value:
-        inside = apply("le", apply("abs", v), constant(width, v.dtype))
-        return apply("where", inside, _zero(v), v)
-
-    return elementwise(context, name, compute, x)
-
-
-@lowers("aten.prelu.default", "aten._prelu_kernel.default")
-def _prelu(context: Context, name: str, x: Operand, weight: Operand) -> Operand:
-    """x above 0, weight[channel] * x below; channels are dimension 1."""
-    axes = context.axes(x.shape)
-    index = context.read(x, axes).index
-    single = context.extent(weight.shape[-1]) == 1
-    if len(weight.shape) == len(x.shape) and len(x.shape) > 1:
-        slope = context.read(weight, axes)
-    elif single or len(x.shape) < 2:
-        slope = weight.at(*(Int(0) for _ in weight.shape))
-    else:
-        slope = weight.at(index[1])
-    value = x.at(*index)
-    below = apply("mul", slope, value)
-    chosen = apply("where", greater(value, _zero(value)), value, below)
-    return context.emit(name, axes, _named(chosen, name))
-
-
-@lowers("aten.glu.default")
-def _glu(context: Context, name: str, x: Operand, dim: int = -1) -> Operand:
-    """The first half of a dimension times the sigmoid of the second."""
-    dim %= len(x.shape)
-    half = context.derived("HALF", x.shape[dim] // 2)
-    axes = context.axes((*x.shape[:dim], half, *x.shape[dim + 1 :]))
-    index = [Name(a.name) for a in axes]
-    gate = x.at(*index[:dim], index[dim] + half, *index[dim + 1 :])
-    value = apply("mul", x.at(*index), apply("sigmoid", gate))
-    return context.emit(name, axes, _named(value, name))
+    unary(f"aten.{_op}.default", _compute, False)
 
 
 # -- functions of two values --------------------------------------------------------------------
@@ -368,9 +172,9 @@ def _glu(context: Context, name: str, x: Operand, dim: int = -1) -> Operand:
 
 def _on_other_side(rest: Value, b: Value) -> Value:
     """Whether a remainder is not 0 and has not the sign of the divisor."""
-    zero = _zero(b)  # no product of the two: it may underflow to 0
-    apart = apply("ne", apply("lt", rest, zero), apply("lt", b, zero))
-    return apply("and", apply("ne", rest, zero), apart)
+    none = zero(b)  # no product of the two: it may underflow to 0
+    apart = apply("ne", apply("lt", rest, none), apply("lt", b, none))
+    return apply("and", apply("ne", rest, none), apart)
 
 
 def remainder(a: Value, b: Value) -> Value:
@@ -383,9 +187,9 @@ def floor_divide(a: Value, b: Value) -> Value:
     """floor(a / b), right where a / b would round up to a whole number: by the remainder."""
     rest = apply("fmod", a, b)
     whole = apply("div", apply("sub", a, rest), b)
-    below = apply("where", _on_other_side(rest, b), apply("sub", whole, _one(a)), whole)
+    below = apply("where", _on_other_side(rest, b), apply("sub", whole, one(a)), whole)
     # infinite where it is divided by zero
-    return apply("where", apply("eq", b, _zero(b)), apply("div", a, b), apply("round", below))
+    return apply("where", apply("eq", b, zero(b)), apply("div", a, b), apply("round", below))
 
 
 def power(x: Value, exponent: Number) -> Value:
@@ -398,12 +202,12 @@ def power(x: Value, exponent: Number) -> Value:
     if exponent == 4:
         square = apply("mul", x, x)
         return apply("mul", square, square)
-    if _is_float(x) and exponent == 0.5:
+    if is_float(x) and exponent == 0.5:
         return apply("sqrt", x)
-    if _is_float(x) and exponent == -0.5:
+    if is_float(x) and exponent == -0.5:
         return apply("rsqrt", x)
-    if _is_float(x) and exponent in (-1, -2, -3):
-        return apply("div", _one(x), power(x, -exponent))
+    if is_float(x) and exponent in (-1, -2, -3):
+        return apply("div", one(x), power(x, -exponent))
     return apply("pow", x, constant(exponent, x.dtype))
 
 
@@ -522,7 +326,7 @@ def _pow_scalar(context: Context, name: str, x: Operand, exponent: Number) -> Op
     if "float" not in x.dtype and (isinstance(exponent, int) and exponent not in (1, 2, 3, 4)):
         raise context.unsupported(f"{name}: integers to the power {exponent}; 1 to 4 are lowered")
     if exponent == 0:
-        return elementwise(context, name, _one, x)
+        return elementwise(context, name, one, x)
     floating = isinstance(exponent, float)
     return elementwise(context, name, lambda v: power(v, exponent), x, floating=floating)
 
@@ -557,13 +361,6 @@ def _clamp(low_only: bool = False, high_only: bool = False) -> Callable[..., Ope
 lowers("aten.clamp.default", "aten.clamp.Tensor")(_clamp())
 lowers("aten.clamp_min.default", "aten.clamp_min.Tensor")(_clamp(low_only=True))
 lowers("aten.clamp_max.default", "aten.clamp_max.Tensor")(_clamp(high_only=True))
-
-
-@lowers("aten.hardtanh.default")
-def _hardtanh(
-    context: Context, name: str, x: Operand, low: Number = -1, high: Number = 1
-) -> Operand:
-    return elementwise(context, name, clamped, x, low, high)
 
 
 def chosen(context: Context, name: str, condition: Operand, yes: Any, no: Any) -> Operand:
@@ -647,7 +444,7 @@ def _lerp(context: Context, name: str, start: Operand, end: Operand, weight: Any
     def compute(a: Value, b: Value, w: Value) -> Value:
         way = apply("sub", b, a)
         near = apply("add", a, apply("mul", w, way))
-        far = apply("sub", b, apply("mul", way, apply("sub", _one(a), w)))
+        far = apply("sub", b, apply("mul", way, apply("sub", one(a), w)))
         if isinstance(weight, int | float):
             return near if abs(weight) < 0.5 else far
         return apply("where", apply("lt", apply("abs", w), constant(0.5, a.dtype)), near, far)
@@ -662,7 +459,7 @@ def _lerp(context: Context, name: str, start: Operand, end: Operand, weight: Any
 def _to(context: Context, name: str, x: Operand, dtype: Any, *_: Any, **__: Any) -> Operand:
     named = str(dtype).removeprefix("torch.")
     wanted = WIDENED.get(named, named)  # what is computed in; the store narrows
-    return context.pointwise(name, lambda v: _named(cast(v, wanted), name), x)
+    return context.pointwise(name, lambda v: rooted(cast(v, wanted), name), x)
 
 
 @lowers("aten.to.dtype_layout")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from mkgen.expression import Expression, Int, Name, product
-from mkgen.frontend.context import Context, Operand, apply, cast, constant
+from mkgen.frontend.context import Context, Operand, apply, cast, constant, rooted
 from mkgen.frontend.lower import lowers
 from mkgen.frontend.pointwise import power, truth
-from mkgen.ir.nest import Apply, Axis, IndexValue, Load, Value
+from mkgen.ir.nest import Axis, IndexValue, Load, Value
 
 
 class Rows:
@@ -47,12 +46,12 @@ class Rows:
 
     def each(self, wish: str, value: Value) -> Operand:
         """One value per element."""
-        return self.context.emit(wish, self.parallel, named(value, wish))
+        return self.context.emit(wish, self.parallel, rooted(value, wish))
 
     def per_row(self, wish: str, value: Value) -> Operand:
         """One value per row."""
         rows = [a for i, a in enumerate(self.parallel) if i not in self.reduced]
-        return self.context.emit(wish, rows, named(value, wish))
+        return self.context.emit(wish, rows, rooted(value, wish))
 
     def size(self, dtype: str, less: float = 0) -> Value:
         """How many elements are reduced, less a number, as a value of `dtype`."""
@@ -74,11 +73,6 @@ class Rows:
         centered = self.each("centered", apply("sub", self.element(), self.row(mean)))
         square = apply("mul", self.element(centered), self.element(centered))
         return mean, centered, self.reduce("squares", "sum", square)
-
-
-def named(value: Value, name: str) -> Value:
-    """`value` called `name` in the text, if it is computed and has no name."""
-    return replace(value, name=name) if isinstance(value, Apply) and not value.name else value
 
 
 def keep(context: Context, name: str, result: Operand, rows: Rows, keepdim: bool) -> Operand:

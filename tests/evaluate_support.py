@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mkgen.codegen.backend import Ability, Arch, Arrays, Backend, Executor, Loaded, Probe
-from mkgen.codegen.render import DialectPrinter
+from mkgen.codegen.plan import DialectPrinter
 from mkgen.errors import (
     CompileError,
     ExecutionError,

@@ -9,7 +9,7 @@ from typing import ClassVar, get_args
 from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Probe
 from mkgen.codegen.external import chosen_compiler, external_ability
 from mkgen.codegen.package import PackageParts, PackagePlan
-from mkgen.codegen.render import DialectPrinter
+from mkgen.codegen.plan import DialectPrinter
 from mkgen.program import Artifact, Dtype, PrecisionClass, Program
 from mkgen_cuda.nvcc import Nvcc, compile_by_nvcc, find_nvcc
 from mkgen_cuda.printer import CudaPrinter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mkgen.codegen.render import LaunchPlan, Plan
+from mkgen.codegen.plan import LaunchPlan, Plan
 from mkgen.expression import Int, to_c
 from mkgen_simt.cuda_like import CudaLikePrinter
 from mkgen_simt.printer import wrap

@@ -9,7 +9,7 @@ from typing import ClassVar, get_args
 from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Probe
 from mkgen.codegen.external import chosen_compiler, external_ability
 from mkgen.codegen.package import PackageParts, PackagePlan
-from mkgen.codegen.render import DialectPrinter
+from mkgen.codegen.plan import DialectPrinter
 from mkgen.document import content_hash
 from mkgen.errors import MissingError, UnsupportedError
 from mkgen.program import Artifact, Dtype, PrecisionClass, Program

@@ -11,7 +11,7 @@ from typing import ClassVar, get_args
 from mkgen.codegen.backend import Arch, Backend, Executor, Limitation, Probe, Role
 from mkgen.codegen.external import chosen_compiler
 from mkgen.codegen.package import PackageParts, PackagePlan
-from mkgen.codegen.render import DialectPrinter
+from mkgen.codegen.plan import DialectPrinter
 from mkgen.errors import CompileError, MissingError, UnsupportedError
 from mkgen.program import Artifact, Dtype, PrecisionClass, Program
 from mkgen_opencl import devices, toolchain

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import indent
 
 from mkgen.codegen.fold_c import fold_c
-from mkgen.codegen.render import LaunchPlan, LoopPlan, Plan
+from mkgen.codegen.plan import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.view import Argument
 from mkgen.expression import Expression, to_c
 from mkgen.program import Source

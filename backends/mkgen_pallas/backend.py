@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from mkgen.codegen.backend import Arch, Backend, Executor, Limitation, Probe, Role
 from mkgen.codegen.package import PackageParts, PackagePlan
-from mkgen.codegen.render import DialectPrinter
+from mkgen.codegen.plan import DialectPrinter
 from mkgen.program import Artifact, PrecisionClass, Program
 from mkgen_pallas.archs import ARCHS
 from mkgen_pallas.compiling import compile_program

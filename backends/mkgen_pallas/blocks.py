@@ -10,7 +10,6 @@ and picked from them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mkgen.codegen.printer import Scope
@@ -27,6 +26,17 @@ from mkgen.ir.nest import (
     loads,
     value_names,
 )  # fmt: skip
+from mkgen_pallas.block_call import (
+    Call,
+    Feed,
+    Group,
+    Tile,
+    both,
+    less_one,
+    mentions,
+    moves,
+    tight,
+)
 from mkgen_pallas.pieces import Piece, plainly, positions
 
 if TYPE_CHECKING:
@@ -36,95 +46,6 @@ if TYPE_CHECKING:
 ALONE = 32
 _FLOATS = ("float16", "bfloat16")
 _WIDENED = ("int64", "int16", "int8", "uint8")
-
-
-@dataclass(frozen=True)
-class Group:
-    """Axes that lie in a block together, merged into one dimension."""
-
-    axes: tuple[Axis, ...]
-
-    @property
-    def kind(self) -> str:
-        """parallel, reduce or scan."""
-        return self.axes[0].kind
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Of its axes."""
-        return frozenset(a.name for a in self.axes)
-
-    @property
-    def extent(self) -> Expression:
-        """Points of the whole group."""
-        return product([a.extent for a in self.axes])
-
-    @property
-    def step(self) -> str:
-        """The grid's variable: which block of the group."""
-        return f"{self.axes[0].name}_block"
-
-
-@dataclass(frozen=True)
-class Tile:
-    """What lies along the sublanes and the lanes of a block."""
-
-    high: Group | None
-    wide: Group | None
-
-    def groups(self) -> tuple[Group, ...]:
-        """Those there are."""
-        return tuple(g for g in (self.high, self.wide) if g)
-
-
-@dataclass
-class Feed:
-    """One operand of the call: the array, how it is laid out, and its block."""
-
-    name: str
-    """In the kernel."""
-    array: str
-    """In the launcher: `x.transpose(2, 3, 0, 1)`."""
-    spec: str
-    """`pl.BlockSpec(...)`."""
-
-
-@dataclass
-class Call:
-    """Everything a template needs to print one pallas_call."""
-
-    entry: str
-    result: str
-    feeds: list[Feed]
-    grid: list[tuple[str, str]]
-    """Variable and extent of every grid axis, the last fastest."""
-    lines: list[str]
-    """Before the value: positions, loads."""
-    value: str
-    out_shape: str
-    out_spec: str
-    finish: str
-    """The launcher's expression of the result, over the call's own: `.transpose(0, 3, 1, 2)`."""
-    dtype: str
-    form: str
-    """each (one value per element), reduce, dot, scan."""
-    first: str = ""
-    """Whether this step begins a sum: `(r == 0) & (s == 0)`."""
-    last: str = ""
-    scratch: str = ""
-    start: str = ""
-    combined: str = ""
-    """reduce, dot: `total[...] + value`."""
-    closed: str = ""
-    """The accumulator combined within the block."""
-    store: str = ""
-    accumulator: str = "total"
-    variables: list[str] = field(default_factory=list)
-    """Grid axes that the body names."""
-    helpers: list[str] = field(default_factory=list)
-    """Functions of the file that the body calls: pick_lane, running_rows."""
-    maps: list[str] = field(default_factory=list)
-    """Index maps that are too long to stand in their block's line."""
 
 
 class BlockPlanner:
@@ -281,8 +202,8 @@ class BlockPlanner:
             self._accumulate(call, tile, factors is not None)
         code = "\n".join((*call.lines, call.value, call.store, call.closed, call.first, call.last))
         call.maps = list(self.maps.values())
-        call.variables = [n for n, _ in self.grid if _mentions(code, n)]
-        call.helpers = [h for h in ("pick_lane", "running_rows") if _mentions(code, h)]
+        call.variables = [n for n, _ in self.grid if mentions(code, n)]
+        call.helpers = [h for h in ("pick_lane", "running_rows") if mentions(code, h)]
         return call
 
     def _as_held(self, code: str) -> str:
@@ -439,14 +360,14 @@ class BlockPlanner:
             return self._feed(load, one, ["1", "1"], ["0", "0"])
         offset = index[0]
         for size, part in zip(load.shape[1:], index[1:], strict=True):
-            offset = f"{_tight(offset)} * {_tight(self.code(size))} + {part}"
-        offset = _tight(offset)
+            offset = f"{tight(offset)} * {tight(self.code(size))} + {part}"
+        offset = tight(offset)
         count = self.code(product(list(load.shape)))
-        tight = _tight(count)
+        closed = tight(count)
         array = self._viewed(load, True)
         if len(self.shapes[load.tensor]) != 1:
             array = f"{array}.reshape({count})"
-        array = f"jnp.pad({array}, (0, -{tight} % 128)).reshape(-1, 1, 128)"
+        array = f"jnp.pad({array}, (0, -{closed} % 128)).reshape(-1, 1, 128)"
         read = self._feed(load, array, ["None", "1", "128"], [f"{offset} // 128", "0", "0"])
         return f"pick_lane({read}, {offset} % 128)"
 
@@ -558,13 +479,13 @@ class BlockPlanner:
     def _scalar_output(self, call: Call, lead: list[Axis]) -> None:
         """One element a step: a row of 128 stays in VMEM until all of it is there."""
         count = self.code(product([a.extent for a in lead]))
-        tight = _tight(count)
+        closed = tight(count)
         offset = Name(lead[0].name)
         flat: Expression = offset
         for axis in lead[1:]:
             flat = flat * axis.extent + Name(axis.name)
-        code = _tight(self.code(flat))
-        call.out_shape = f"(-(-{tight} // 128), 1, 128)"
+        code = tight(self.code(flat))
+        call.out_shape = f"(-(-{closed} // 128), 1, 128)"
         place = [f"{code} // 128", "0", "0"]
         call.out_spec = self._spec(["None", "1", "128"], place, self.piece.result)
         self.lines.insert(0, f"lane = {code} % 128")
@@ -595,8 +516,8 @@ class BlockPlanner:
         reduced = {a.name for a in piece.of_kind("reduce" if call.form != "scan" else "scan")}
         reduced |= {g.step for g in self.groups() if g.kind in ("reduce", "scan")}
         own = [(n, e) for n, e in self.grid if n in reduced]
-        call.first = _both([f"{n} == 0" for n, _ in own])
-        call.last = _both([f"{n} == {_less_one(e)}" for n, e in own])
+        call.first = both([f"{n} == 0" for n, _ in own])
+        call.last = both([f"{n} == {less_one(e)}" for n, e in own])
         call.start = start
         call.accumulator = self._fresh({"max": "best", "min": "best"}.get(combine, "total"))
         if call.form == "scan":
@@ -621,7 +542,7 @@ class BlockPlanner:
             closing.append(dimension)
         value = call.value
         if checks:
-            value = f"jnp.where({_both(checks)}, {value}, {start})"
+            value = f"jnp.where({both(checks)}, {value}, {start})"
         held = f"{call.accumulator}[...]"
         call.combined = self.printer.combine(combine, dtype, held, value)
         call.closed = held
@@ -644,41 +565,3 @@ class BlockPlanner:
             name = f"{wish}{count}" if wish[-1].isalpha() else f"{wish}_{count}"
         self.taken.add(name)
         return name
-
-
-def moves(load: Load, group: Group) -> bool:
-    """Whether `load` walks the group's axes."""
-    return any(index_names(i) & group.names for i in load.index)
-
-
-def _both(checks: list[str]) -> str:
-    """Conditions joined; `only == 0`, always true, for none."""
-    if len(checks) < 2:
-        return checks[0] if checks else "only == 0"
-    return " & ".join(f"({c})" for c in checks)
-
-
-def _tight(code: str) -> str:
-    """Code that any operator may follow."""
-    return code if code.replace("_", "").isalnum() or _is_call(code) else f"({code})"
-
-
-def _is_call(code: str) -> bool:
-    """Whether `code` is one call and nothing after it."""
-    head, bracket, rest = code.partition("(")
-    depth = 1
-    for at, letter in enumerate(rest):
-        depth += (letter == "(") - (letter == ")")
-        if not depth:
-            return bool(head.replace(".", "").replace("_", "").isalnum() and at == len(rest) - 1)
-    return False
-
-
-def _less_one(extent: str) -> str:
-    return str(int(extent) - 1) if extent.isdigit() else f"{extent} - 1"
-
-
-def _mentions(code: str, name: str) -> bool:
-    import re
-
-    return re.search(rf"\b{name}\b", code) is not None

@@ -23,7 +23,8 @@ from mkgen.ir.nest import (
     plain,
     walk_value,
 )  # fmt: skip
-from mkgen_pallas.blocks import BlockPlanner, Call
+from mkgen_pallas.block_call import Call
+from mkgen_pallas.blocks import BlockPlanner
 from mkgen_pallas.pieces import pieces
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from functools import reduce
 from typing import Any
 
 from mkgen.codegen.fold import fold
+from mkgen.codegen.plan import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.printer import ATOM, Scope, Text
 from mkgen.codegen.python_printer import PythonPrinter
-from mkgen.codegen.render import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.view import View
 from mkgen.expression import Call, Expression, evaluate, names, to_python
 from mkgen.ir.nest import WIDENED, Apply, IndexValue, Load, Value, index_names

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 from mkgen.codegen.fold_c import fold_c
-from mkgen.codegen.render import LaunchPlan, LoopPlan, Plan
+from mkgen.codegen.plan import LaunchPlan, LoopPlan, Plan
 from mkgen.codegen.view import Argument
 from mkgen_simt.printer import BESIDE_BRACE, CPrinter, wrap
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mkgen.codegen.fold_c import fold_c
+from mkgen.codegen.plan import DialectPrinter, LaunchPlan, LoopPlan
 from mkgen.codegen.printer import COMPARE, PRODUCT, SELECT, UNARY, Scope, Text, number
-from mkgen.codegen.render import SHORT, DialectPrinter, LaunchPlan, LoopPlan
+from mkgen.codegen.render import SHORT
 from mkgen.codegen.view import Argument, View
 from mkgen.errors import UnsupportedError
 from mkgen.expression import Expression, Int, Name, evaluate, to_c

@@ -11,7 +11,7 @@ from typing import ClassVar
 from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
 from mkgen.codegen.external import chosen_compiler, digest, parts_of
 from mkgen.codegen.package import PackageParts, PackagePlan
-from mkgen.codegen.render import DialectPrinter
+from mkgen.codegen.plan import DialectPrinter
 from mkgen.document import content_hash
 from mkgen.errors import MissingError, WrongArchError
 from mkgen.program import Artifact, PrecisionClass, Program, Resources

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mkgen.codegen.fold_c import fold_c
-from mkgen.codegen.render import LaunchPlan, Plan
+from mkgen.codegen.plan import LaunchPlan, Plan
 from mkgen.codegen.view import Argument
 from mkgen.expression import Expression, Int, to_c
 from mkgen_simt.printer import BESIDE_BRACE, CPrinter, wrap

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
 from mkgen.codegen.package import PackageParts, PackagePlan
-from mkgen.codegen.render import DialectPrinter
+from mkgen.codegen.plan import DialectPrinter
 from mkgen.program import Artifact, PrecisionClass, Program
 from mkgen_triton.archs import ARCHS, find_arch
 from mkgen_triton.compiling import compile_program, compiler_name

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from mkgen.codegen.package import PackageParts, PackagePlan
-from mkgen.codegen.render import DialectPrinter
+from mkgen.codegen.plan import DialectPrinter
 from mkgen.errors import UnsupportedError
 from mkgen.program import Artifact, PrecisionClass, Program
 from mkgen.record import EvidenceKind, RanOn

@@ -15,8 +15,9 @@ import numpy as np
 from mkgen.codegen.backend import Backend
 from mkgen.codegen.capability import no_template, require
 from mkgen.codegen.render import Request, parameter_prefix, refusal, render
+from mkgen.codegen.row_views import make_view
 from mkgen.codegen.template import Parameters, Template, templates_for
-from mkgen.codegen.view import View, make_view
+from mkgen.codegen.view import View
 from mkgen.errors import UnsupportedError
 from mkgen.expression import evaluate
 from mkgen.frontend import lower_task

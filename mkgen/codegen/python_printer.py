@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from mkgen.codegen.fold import WIDTH
+from mkgen.codegen.plan import DialectPrinter, Plan
 from mkgen.codegen.printer import ATOM, COMPARE, PRODUCT, SUM, Text, number
-from mkgen.codegen.render import DialectPrinter, Plan
 from mkgen.expression import Expression, names, to_python
 from mkgen.ir.nest import Apply, IndexValue
 from mkgen.program import Buffer

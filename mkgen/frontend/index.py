@@ -108,31 +108,6 @@ def _take(context: Context, name: str, x: Operand, index: Operand) -> Operand:
 
 
 @lowers(
-    "aten.where.self", "aten.where.ScalarOther", "aten.where.ScalarSelf", "aten.where.Scalar"
-)  # fmt: skip
-def _where(context: Context, name: str, condition: Operand, yes: Any, no: Any) -> Operand:
-    def compute(c: Value, a: Value, b: Value) -> Value:
-        return apply("where", c, a, b, name=name)
-
-    if isinstance(yes, Operand) or isinstance(no, Operand):
-        return context.pointwise(
-            name, lambda c, a, b: compute(c, *_alike(a, b)), condition, yes, no
-        )
-    kind = "float32" if isinstance(yes, float) or isinstance(no, float) else "int64"
-    return context.pointwise(
-        name, lambda c: compute(c, constant(yes, kind), constant(no, kind)), condition
-    )
-
-
-def _alike(a: Value, b: Value) -> tuple[Value, Value]:
-    """Both in the dtype of the wider one."""
-    from mkgen.frontend.context import promote
-
-    dtype = promote([a.dtype, b.dtype])
-    return cast(a, dtype), cast(b, dtype)
-
-
-@lowers(
     "aten.masked_fill.Scalar", "aten.masked_fill.Tensor", "aten.masked_fill_.Scalar",
     "aten.masked_fill_.Tensor",
 )  # fmt: skip

@@ -59,7 +59,9 @@ def lowers(*overloads: str) -> Callable[[Registered], Registered]:
 
     def register(function: Registered) -> Registered:
         for overload in overloads:
-            TABLE[overload] = function
+            other = TABLE.setdefault(overload, function)
+            if other is not function:
+                raise ValueError(f"{overload} is lowered by {other.__module__} already")
         return function
 
     return register

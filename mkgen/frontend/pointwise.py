@@ -363,7 +363,8 @@ lowers("aten.clamp_min.default", "aten.clamp_min.Tensor")(_clamp(low_only=True))
 lowers("aten.clamp_max.default", "aten.clamp_max.Tensor")(_clamp(high_only=True))
 
 
-def chosen(context: Context, name: str, condition: Operand, yes: Any, no: Any) -> Operand:
+@lowers("aten.where.self", "aten.where.ScalarOther", "aten.where.ScalarSelf", "aten.where.Scalar")
+def _where(context: Context, name: str, condition: Operand, yes: Any, no: Any) -> Operand:
     """`yes` where the condition holds, else `no`: tensors or numbers, broadcast together."""
     operands = [o for o in (condition, yes, no) if isinstance(o, Operand)]
     axes = context.axes(context.broadcast([o.shape for o in operands]))
@@ -376,16 +377,6 @@ def chosen(context: Context, name: str, condition: Operand, yes: Any, no: Any) -
     a, b = (cast(v, dtype) if isinstance(v, Value) else constant(v, dtype) for v in loads)
     value = apply("where", truth(context.read(condition, axes)), a, b, name=name)
     return context.emit(name, axes, value)
-
-
-@lowers("aten.where.self", "aten.where.ScalarOther", "aten.where.ScalarSelf", "aten.where.Scalar")
-def _where(context: Context, name: str, condition: Operand, yes: Any, no: Any) -> Operand:
-    return chosen(context, name, condition, yes, no)
-
-
-@lowers("aten.masked_fill.Scalar", "aten.masked_fill.Tensor")
-def _masked_fill(context: Context, name: str, x: Operand, mask: Operand, value: Any) -> Operand:
-    return chosen(context, name, mask, value, x)
 
 
 @lowers("aten.nan_to_num.default")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 
 from mkgen.errors import UnsupportedError, UserError
 from mkgen.evaluate.inputs import draw
-from mkgen.frontend import lower_task
+from mkgen.frontend import lower, lower_task
 from mkgen.frontend.lower import FAMILIES, TABLE
 from mkgen.frontend.mutation import functional_form
 from mkgen.ir.interpreter import run
@@ -109,3 +110,21 @@ def test_output_that_is_an_input_is_a_copy() -> None:
     same, more = run(graph, {"A": 3, "B": 5}, {"x": x}).values()
     assert (same == x).all() and (more == x + 1).all()
     assert all(graph.tensors[name].role == "output" for name in graph.outputs)
+
+
+def test_a_users_lowering_wins_and_two_of_ours_are_refused(monkeypatch: Any) -> None:
+    monkeypatch.setattr(lower, "TABLE", {})
+
+    def made(module: str) -> Any:
+        def lowering(*_: Any) -> Any: ...
+
+        lowering.__module__ = module
+        return lower.lowers("aten.relu.default")(lowering)
+
+    theirs = made("task_file")
+    made("mkgen.frontend.activation")
+    assert lower.TABLE["aten.relu.default"] is theirs
+    monkeypatch.setattr(lower, "TABLE", {})
+    made("mkgen.frontend.activation")
+    with pytest.raises(ValueError, match="is lowered by mkgen.frontend.activation already"):
+        made("mkgen.frontend.pointwise")

@@ -57,18 +57,23 @@ CHECKS = ("aten._assert_tensor_metadata.default",)
 def lowers(*overloads: str) -> Callable[[Registered], Registered]:
     """Registers a lowering: `(context, node name, *args, **kwargs)`, tensors as Operands.
 
-    A user's own replaces ours; two of ours for one overload are a ValueError.
+    A user's own replaces ours, whichever comes first. ValueError when two of ours meet.
     """
 
     def register(function: Registered) -> Registered:
         for overload in overloads:
             other = TABLE.get(overload)
-            if other is not None and function.__module__.startswith(f"{__package__}."):
+            if other is None or not _ours(function):
+                TABLE[overload] = function
+            elif _ours(other):
                 raise ValueError(f"{overload} is lowered by {other.__module__} already")
-            TABLE[overload] = function
         return function
 
     return register
+
+
+def _ours(function: Lowering) -> bool:
+    return function.__module__.startswith(f"{__package__}.")
 
 
 def load_families() -> None:

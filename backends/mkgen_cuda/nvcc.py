@@ -74,16 +74,8 @@ def compile_by_nvcc(
     flags = ["-cubin", f"-arch={arch}", *OPTIONS, *options, "-Xptxas", "-v"]
     # the intermediate files hold the PTX; their place must not be the source's own
     kept = Path(tempfile.mkdtemp(prefix="keep-", dir=directory))
-    command: list[str | Path] = [
-        nvcc.path,
-        *flags,
-        "--keep",
-        "--keep-dir",
-        kept.name,
-        source.name,
-        "-o",
-        path.name,
-    ]
+    own = (*flags, "--keep", "--keep-dir", kept.name, source.name, "-o", path.name)
+    command: list[str | Path] = [nvcc.path, *own]
     try:
         log = compile_step(command, directory, f"{nvcc.version} on {source.name} ({arch})", path)
         ptx = kept / f"{stem}.ptx"

@@ -104,9 +104,7 @@ def command(
     """
     if not (names or targets or names_of_backends or everything):
         raise UserError("say what to evaluate: --task, --backend, --target, or --all")
-    pairs = [resolve_target(t, None) for t in targets]
-    pairs += [resolve_target(None, b) for b in names_of_backends]
-    pairs = pairs or [resolve_target(None, b) for b in backends()]
+    pairs = _pairs(targets, names_of_backends)
     broken = {} if targets or names_of_backends else broken_backends()
     for name, reason in broken.items():
         say(f"backend {name} is left out, its plug-in is broken: {reason}")
@@ -128,19 +126,14 @@ def command(
             run.go([(t, b, g) for t in tasks for b, g in pairs], jobs, advance)
     finally:
         store.close()
-    table(RECORD_COLUMNS, [record_row(r) for r in run.records])
-    if junit:
-        write_junit(Path(junit), run.records)
-    if csv_file:
-        write_csv(Path(csv_file), run.records)
-    passed = sum(r.status is Status.PASS for r in run.records)
-    say(f"{passed} of {len(run.records)} passed; records in {store.path}")
-    documents = [record_object(r) for r in run.records]
+    _report(run.records, store, junit, csv_file)
     code = exit_code(run.records, [EvidenceKind(kind) for kind in required])
+    code = code or (EXIT_MISSING if broken else 0)
+    documents = [record_object(r) for r in run.records]
     if before is None:
         if as_json:
             emit(documents)
-        return code or (EXIT_MISSING if broken else 0)
+        return code
     # what was left out on purpose is not missing
     asked = {t.name for t in tasks} if names else {r.task for r in before}
     places = {g for _, g in pairs} if targets or names_of_backends else {r.target for r in before}
@@ -149,9 +142,26 @@ def command(
     _show_changes(changes, baseline or "")
     if as_json:
         emit({"records": documents, "changes": [change_object(c) for c in changes]})
-    if any(change.regression for change in changes) and code in (0, EXIT_MISSING):
-        return EXIT_FAILED
-    return code or (EXIT_MISSING if broken else 0)
+    worse = any(change.regression for change in changes)
+    return EXIT_FAILED if worse and code in (0, EXIT_MISSING) else code
+
+
+def _pairs(targets: Sequence[str], names: Sequence[str]) -> list[tuple[Backend, Target]]:
+    pairs = [resolve_target(t, None) for t in targets]
+    pairs += [resolve_target(None, b) for b in names]
+    return pairs or [resolve_target(None, b) for b in backends()]
+
+
+def _report(
+    records: Sequence[Record], store: RunStore, junit: str | None, csv_file: str | None
+) -> None:
+    table(RECORD_COLUMNS, [record_row(r) for r in records])
+    if junit:
+        write_junit(Path(junit), records)
+    if csv_file:
+        write_csv(Path(csv_file), records)
+    passed = sum(r.status is Status.PASS for r in records)
+    say(f"{passed} of {len(records)} passed; records in {store.path}")
 
 
 def _records_file(run: str) -> Path:

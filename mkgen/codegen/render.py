@@ -78,11 +78,7 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
         requirements += [(f"{to_python(loop.count)} > {n}", rounds > n) for n in (1, 2)]
     kernels_text = printer.separator.join(parts)
     constants = {k: int(v) for k, v in shown.items() if _names(k, kernels_text, launches)}
-    dtype = next(
-        (t.dtype for t in graph.tensors.values() if "float" in t.dtype),
-        graph.tensors[graph.outputs[0]].dtype,
-    )
-    name = printer.launcher_name(request.task.name, dtype)
+    name = printer.launcher_name(request.task.name, _main_dtype(graph))
     plan = _plan(request, printer, name, launches, values, constants)
     launcher = printer.launcher(plan)
     own = printer.parameters(_by_kernel(request, constants))
@@ -114,6 +110,11 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
         constants=sizes,
         requirements=tuple(requirements),
     )
+
+
+def _main_dtype(graph: Graph) -> str:
+    floats = (t.dtype for t in graph.tensors.values() if "float" in t.dtype)
+    return next(floats, graph.tensors[graph.outputs[0]].dtype)
 
 
 def refusal(request: Request, printer: DialectPrinter) -> str:

@@ -6,7 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mkgen.expression import Expression, Name, product
-from mkgen.ir.nest import Axis, Graph, Load, Store, Value, loads
+from mkgen.ir.nest import (
+    Axis,
+    Graph,
+    Indirect,
+    Load,
+    Store,
+    Value,
+    index_names,
+    loads,
+    map_value,
+    value_names,
+)  # fmt: skip
 
 #: pointwise: one value per element. rowwise: reductions over the columns of rows, then values per
 #: row or per element. contraction: a sum of products with an epilogue. window: a small reduction
@@ -109,39 +120,37 @@ def merge_axes(kernel: Kernel, keep_last: bool = False) -> Kernel:
     return kernel
 
 
-def _merge(kernel: Kernel, outer: Axis, inner: Axis) -> tuple[Kernel, Axis] | None:
-    from mkgen.ir.nest import index_names, map_value, value_names
+Place = tuple[tuple[Expression, ...], tuple[Expression, ...]]
 
-    others = {a.name for a in (*kernel.rows, *kernel.cols, *kernel.depth)} - {
-        outer.name,
-        inner.name,
-    }
+
+def _merged_place(place: Place, outer: Axis, inner: Axis, one: Axis) -> Place | None:
+    """Shape and index with `one` for two neighbours; None where those do not lie together."""
+    shape, index = place
+    used = [i for i, part in enumerate(index) if index_names(part) & {outer.name, inner.name}]
+    if not used:
+        return shape, index
+    first = used[0]
+    fits = (
+        len(used) == 2
+        and used[1] == first + 1
+        and index[first] == Name(outer.name)
+        and index[first + 1] == Name(inner.name)
+        and shape[first + 1] == inner.extent
+        and shape[first] == outer.extent
+    )
+    if not fits:
+        return None
+    return (
+        (*shape[:first], one.extent, *shape[first + 2 :]),
+        (*index[:first], Name(one.name), *index[first + 2 :]),
+    )
+
+
+def _merge(kernel: Kernel, outer: Axis, inner: Axis) -> tuple[Kernel, Axis] | None:
+    pair = {outer.name, inner.name}
+    others = {a.name for a in (*kernel.rows, *kernel.cols, *kernel.depth)} - pair
     wish = next(n for n in ("i", "j", "k", "ij", "ijk") if n not in others)
     axis = Axis(wish, outer.extent * inner.extent, outer.kind)
-    pair = {outer.name, inner.name}
-
-    def view(
-        shape: tuple[Expression, ...], index: tuple[Expression, ...]
-    ) -> tuple[tuple[Expression, ...], tuple[Expression, ...]] | None:
-        used = [i for i, part in enumerate(index) if index_names(part) & pair]
-        if not used:
-            return shape, index
-        first = used[0]
-        fits = (
-            len(used) == 2
-            and used[1] == first + 1
-            and index[first] == Name(outer.name)
-            and index[first + 1] == Name(inner.name)
-            and shape[first + 1] == inner.extent
-            and shape[first] == outer.extent
-        )
-        if not fits:
-            return None
-        return (
-            (*shape[:first], axis.extent, *shape[first + 2 :]),
-            (*index[:first], Name(axis.name), *index[first + 2 :]),
-        )
-
     failed = False
 
     def change(value: Value) -> Value | None:
@@ -154,7 +163,7 @@ def _merge(kernel: Kernel, outer: Axis, inner: Axis) -> tuple[Kernel, Axis] | No
         ):
             failed = True
             return value
-        seen = view(value.shape, value.index)
+        seen = _merged_place((value.shape, value.index), outer, inner, axis)
         if seen is None:
             failed = True
             return value
@@ -162,7 +171,7 @@ def _merge(kernel: Kernel, outer: Axis, inner: Axis) -> tuple[Kernel, Axis] | No
 
     def change_store(store: Store) -> Store:
         nonlocal failed
-        seen = view(store.shape, store.index)
+        seen = _merged_place((store.shape, store.index), outer, inner, axis)
         if seen is None:
             failed = True
             return store
@@ -177,6 +186,4 @@ def _merge(kernel: Kernel, outer: Axis, inner: Axis) -> tuple[Kernel, Axis] | No
 
 
 def _is_direct(index: Expression) -> bool:
-    from mkgen.ir.nest import Indirect
-
     return not isinstance(index, Indirect)

@@ -11,15 +11,25 @@ their plain sum would let a network of ten layers be wrong in its second digit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
 from mkgen.expression import Binary, Call, Expression, Int, Name, evaluate
+from mkgen.ir.arithmetic import (
+    APPLY,
+    INDEX,
+    MERGE,
+    REDUCE,
+    SCAN,
+    Array,
+    Floats,
+    Numbers,
+    apply_error,
+)  # fmt: skip
 from mkgen.ir.nest import (
     Apply,
     Axis,
@@ -36,20 +46,8 @@ from mkgen.ir.nest import (
     value_names,
 )  # fmt: skip
 
-Array = NDArray[np.generic]
-Floats = NDArray[np.float64]
-
-
-@dataclass
-class Numbers:
-    """Values and, when asked for, the error bound of each in units of epsilon."""
-
-    value: Array
-    error: Floats | None = None
-
-    def at(self, step: int) -> Numbers:
-        """The slice of round `step` of a loop."""
-        return Numbers(self.value[step], None if self.error is None else self.error[step])
+#: Points of a nest that are computed at once.
+_BLOCK = 1 << 18
 
 
 def run(graph: Graph, sizes: Mapping[str, int], inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -180,6 +178,7 @@ class _Nest:
         self.nest, self.sizes, self.tensors = nest, sizes, tensors
         self.errors, self.wide = errors, wide
         self.extents = {a.name: evaluate(a.extent, sizes) for a in nest.axes}
+        self.first = dict.fromkeys(self.extents, 0)
         self.order = [a.name for a in nest.axes]
         self.memo: dict[int, Numbers] = {}
 
@@ -190,11 +189,56 @@ class _Nest:
         if scanned and store.combine:
             return self._stored(self._scan(self.value(store.value), store.combine, scanned[0]))
         result = self._contract(store.value, reduced) if store.combine == "sum" else None
-        if result is None:
-            result = self.value(store.value)
-            if store.combine:
-                result = self._reduce(result, store.combine, reduced)
-        return self._stored(result)
+        return self._stored(result or self._in_blocks(reduced))
+
+    def _in_blocks(self, reduced: tuple[Axis, ...]) -> Numbers:
+        """The value, reduced, over stretches of the longest axis: a whole one may not fit."""
+        store, combine = self.nest.store, self.nest.store.combine
+        name = max(self.extents, key=lambda n: self.extents[n], default="")
+        extent = self.extents.get(name, 1)
+        step = max(1, _BLOCK * extent // max(1, math.prod(self.extents.values())))
+        spans = [(at, min(step, extent - at)) for at in range(0, extent, step)]
+        if combine is None:
+            made = [self._stretch(name, *span).value(store.value) for span in spans]
+            return self._joined(made, name, spans)
+        count = math.prod(self.extents[a.name] for a in reduced)
+
+        def partial(span: tuple[int, int]) -> tuple[Array, ...]:
+            part = self._stretch(name, *span)
+            return part._reduced(part.value(store.value), combine, reduced)
+
+        if name not in {a.name for a in reduced}:
+            bounded = [self._bounded(partial(span), combine, count) for span in spans]
+            return self._joined(bounded, name, spans)
+        total = partial(spans[0])
+        for span in spans[1:]:
+            merged = zip(MERGE[combine], total, partial(span), strict=False)
+            total = tuple(np.asarray(merge(a, b)) for merge, a, b in merged)
+        return self._bounded(total, combine, count)
+
+    def _joined(self, made: list[Numbers], name: str, spans: list[tuple[int, int]]) -> Numbers:
+        """What stretches of axis `name` gave, beside each other."""
+        if len(made) == 1:
+            return made[0]
+        at, rank = self.order.index(name), len(self.order)
+
+        def joined(arrays: Sequence[Any]) -> Any:
+            whole = []
+            for array, (_, count) in zip(arrays, spans, strict=True):
+                shape = np.broadcast_shapes(array.shape, (1,) * rank)
+                whole.append(np.broadcast_to(array, (*shape[:at], count, *shape[at + 1 :])))
+            return np.concatenate(whole, axis=at)
+
+        errors = [m.error for m in made if m.error is not None]
+        return Numbers(joined([m.value for m in made]), joined(errors) if errors else None)
+
+    def _stretch(self, name: str, first: int, count: int) -> _Nest:
+        """The same nest over `count` points of an axis."""
+        if count == self.extents.get(name, 1):
+            return self
+        part = _Nest(self.nest, self.sizes, self.tensors, self.errors, self.wide)
+        part.extents[name], part.first[name] = count, first
+        return part
 
     def _stored(self, result: Numbers) -> Numbers:
         positions = [self._position(index) for index in self.nest.store.index]
@@ -224,10 +268,11 @@ class _Nest:
         )
 
     def axis(self, name: str) -> Array:
-        """0..extent-1 along the dimension of axis `name`."""
+        """The positions of axis `name` along its dimension."""
         shape = [1] * len(self.order)
         shape[self.order.index(name)] = self.extents[name]
-        return np.arange(self.extents[name], dtype=np.int64).reshape(shape)
+        first = self.first[name]
+        return np.arange(first, first + self.extents[name], dtype=np.int64).reshape(shape)
 
     def index(self, expression: Expression) -> Array:
         """An index expression over the axes, as int64."""
@@ -241,7 +286,7 @@ class _Nest:
             return np.int64(self.sizes[expression.name])  # type: ignore[return-value]
         if isinstance(expression, Binary):
             left, right = self.index(expression.left), self.index(expression.right)
-            return np.asarray(_INDEX[expression.op](left, right))
+            return np.asarray(INDEX[expression.op](left, right))
         if isinstance(expression, Call) and expression.function == "ceil_div":
             left, right = (self.index(a) for a in expression.args)
             return np.asarray(-(-np.asarray(left, np.int64) // np.asarray(right, np.int64)))
@@ -264,9 +309,9 @@ class _Nest:
         if isinstance(value, Apply):
             args = [self.value(a) for a in value.args]
             with np.errstate(all="ignore"):
-                result = np.asarray(_APPLY[value.operation](*(a.value for a in args)))
+                result = np.asarray(APPLY[value.operation](*(a.value for a in args)))
                 result = result.astype(dtype)
-                error = _apply_error(value.operation, args, result) if self.errors else None
+                error = apply_error(value.operation, args, result) if self.errors else None
             return Numbers(result, error)
         raise TypeError(f"the interpreter has no {type(value).__name__}")
 
@@ -304,29 +349,43 @@ class _Nest:
             error = None if error is None else np.where(inside, error, 0.0)
         return Numbers(np.asarray(value), error)
 
-    def _reduce(self, operand: Numbers, combine: str, reduced: tuple[Axis, ...]) -> Numbers:
+    def _reduced(
+        self, operand: Numbers, combine: str, reduced: tuple[Axis, ...]
+    ) -> tuple[Array, ...]:
+        """The combination, and with errors what `_bounded` makes a bound of."""
         where = tuple(self.order.index(a.name) for a in reduced)
-        count = math.prod(self.extents[a.name] for a in reduced)
         full_shape = tuple(self.extents[n] for n in self.order)
         shape = np.broadcast_shapes(operand.value.shape, (1,) * len(full_shape))
         for axis in where:
             shape = (*shape[:axis], full_shape[axis], *shape[axis + 1 :])
         full = np.broadcast_to(operand.value, shape)
-        result = np.asarray(_REDUCE[combine](full, axis=where, keepdims=True))
+        result = np.asarray(REDUCE[combine](full, axis=where, keepdims=True))
         result = result.astype(operand.value.dtype)
         if operand.error is None:
-            return Numbers(result)
+            return (result,)
         error = np.broadcast_to(operand.error, shape)
         if combine == "sum":
-            terms = np.abs(full.astype(np.float64)).sum(axis=where, keepdims=True)
-            carried = np.sqrt(np.square(error).sum(axis=where, keepdims=True))
-            return Numbers(result, carried + math.sqrt(count) * terms)
+            terms = np.abs(full.astype(np.float64, copy=False)).sum(axis=where, keepdims=True)
+            return result, np.square(error).sum(axis=where, keepdims=True), terms
         if combine == "prod":
             with np.errstate(all="ignore"):
                 relative = np.nan_to_num(error / np.abs(full), posinf=0.0)
-                total = relative.sum(axis=where, keepdims=True) + count  # one rounding a factor
-                return Numbers(result, np.nan_to_num(total * np.abs(result)))
-        return Numbers(result, error.max(axis=where, keepdims=True))
+            return result, relative.sum(axis=where, keepdims=True)
+        return result, error.max(axis=where, keepdims=True)
+
+    @staticmethod
+    def _bounded(parts: tuple[Array, ...], combine: str, count: int) -> Numbers:
+        """A combination of `count` values with its error bound."""
+        if len(parts) == 1:
+            return Numbers(parts[0])
+        result, carried = parts[0], parts[1].astype(np.float64, copy=False)
+        if combine == "sum":
+            terms = parts[2].astype(np.float64, copy=False)
+            return Numbers(result, np.sqrt(carried) + math.sqrt(count) * terms)
+        if combine == "prod":  # one rounding a factor
+            with np.errstate(all="ignore"):
+                return Numbers(result, np.nan_to_num((carried + count) * np.abs(result)))
+        return Numbers(result, carried)
 
     def _scan(self, operand: Numbers, combine: str, along: Axis) -> Numbers:
         """The running combine; a running sum's error is that of the sum so far."""
@@ -334,7 +393,7 @@ class _Nest:
         shape = list(np.broadcast_shapes(operand.value.shape, (1,) * len(self.order)))
         shape[axis] = self.extents[along.name]
         full = np.broadcast_to(operand.value, shape)
-        result = np.asarray(_SCAN[combine](full, axis)).astype(operand.value.dtype)
+        result = np.asarray(SCAN[combine](full, axis)).astype(operand.value.dtype)
         if operand.error is None:
             return Numbers(result)
         error = np.broadcast_to(operand.error, shape)
@@ -385,77 +444,3 @@ class _Nest:
                 pair = [np.square(p) for p in ((wide, other) if side == 0 else (other, wide))]
                 total = total + np.sqrt(np.einsum(spec, *pair, optimize=True)).reshape(shape)
         return Numbers(result, total)
-
-
-_INDEX: dict[str, Callable[..., object]] = {
-    "+": np.add, "-": np.subtract, "*": np.multiply, "//": np.floor_divide, "%": np.mod,
-}  # fmt: skip
-_REDUCE: dict[str, Callable[..., object]] = {
-    "sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min,
-}  # fmt: skip
-_SCAN: dict[str, Callable[[Array, int], object]] = {
-    "sum": lambda x, axis: np.cumsum(x, axis=axis),
-    "prod": lambda x, axis: np.multiply.accumulate(x, axis=axis),
-    "max": lambda x, axis: np.maximum.accumulate(x, axis=axis),
-    "min": lambda x, axis: np.minimum.accumulate(x, axis=axis),
-}
-
-
-def _erf(x: Array) -> Array:
-    import torch
-
-    return np.asarray(torch.erf(torch.from_numpy(np.ascontiguousarray(x))).numpy())
-
-
-_APPLY: dict[str, Callable[..., object]] = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
-    "abs": np.abs, "maximum": np.maximum, "minimum": np.minimum, "exp": np.exp, "log": np.log,
-    "sqrt": np.sqrt, "rsqrt": lambda x: 1 / np.sqrt(x), "erf": _erf, "tanh": np.tanh,
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "floor": np.floor, "lt": np.less,
-    "le": np.less_equal, "eq": np.equal, "ne": np.not_equal, "and": np.logical_and,
-    "or": np.logical_or, "not": np.logical_not, "isnan": np.isnan, "where": np.where,
-    "cast": lambda x: x, "pow": np.power, "sin": np.sin, "cos": np.cos, "log1p": np.log1p,
-    "expm1": np.expm1, "ceil": np.ceil, "trunc": np.trunc, "round": np.round, "fmod": np.fmod,
-}  # fmt: skip
-
-_SLOPE: dict[str, Callable[[Floats, Floats], Floats]] = {
-    "exp": lambda x, y: np.abs(y),
-    "log": lambda x, y: 1 / np.abs(x),
-    "sqrt": lambda x, y: 0.5 / np.abs(y),
-    "rsqrt": lambda x, y: 0.5 * np.abs(y / x),
-    "erf": lambda x, y: 2 / math.sqrt(math.pi) * np.exp(-x * x),
-    "tanh": lambda x, y: 1 - y * y,
-    "sigmoid": lambda x, y: y * (1 - y),
-    "sin": lambda x, y: np.abs(np.cos(x)),
-    "cos": lambda x, y: np.abs(np.sin(x)),
-    "log1p": lambda x, y: 1 / np.abs(1 + x),
-    "expm1": lambda x, y: np.exp(x),
-}
-_EXACT = {"maximum", "minimum", "neg", "abs", "cast", "floor", "ceil", "trunc", "round", "fmod"}
-
-
-def _apply_error(operation: str, args: list[Numbers], result: Array) -> Floats:
-    """First-order error bound of one operation; its own rounding is |result|."""
-    if not np.issubdtype(result.dtype, np.floating):
-        return np.zeros(result.shape)
-    y = np.abs(result.astype(np.float64))
-    y = np.where(np.isfinite(y), y, 0.0)  # what is infinite on purpose, as a mask is, is exact
-    bounds = [np.zeros(()) if a.error is None else a.error for a in args]
-    values = [a.value.astype(np.float64) for a in args]
-    if operation in ("add", "sub"):
-        return np.asarray(bounds[0] + bounds[1] + y)
-    if operation == "mul":
-        return np.asarray(bounds[0] * abs(values[1]) + abs(values[0]) * bounds[1] + y)
-    if operation == "div":
-        return np.asarray((bounds[0] + y * bounds[1]) / np.abs(values[1]) + y)
-    if operation == "pow":  # d(a^b) = a^b (b da / a + log|a| db); pow itself costs |log y| more
-        base, power = values[0], values[1]
-        slopes = np.nan_to_num(y * np.abs(power / base)), np.nan_to_num(y * np.log(np.abs(base)))
-        own = y * (1 + np.abs(np.nan_to_num(np.log(y))))
-        return np.asarray(slopes[0] * bounds[0] + np.abs(slopes[1]) * bounds[1] + own)
-    if operation == "where":
-        return np.asarray(np.where(args[0].value, bounds[1], bounds[2]))
-    if operation in _EXACT:
-        return np.asarray(np.broadcast_to(sum(bounds[1:], bounds[0]), result.shape))
-    slope = np.nan_to_num(_SLOPE[operation](values[0], result.astype(np.float64)), posinf=0.0)
-    return np.asarray(slope * bounds[0] + y)

@@ -35,6 +35,8 @@ class _Interpreter(Executor):
     role: ClassVar[Role] = "emulate"
     needs_artifact: ClassVar[bool] = False
     for_tpu: ClassVar[bool]
+    dot_bits: ClassVar[int]
+    """Of float32 operands, mantissa bits that a dot of default precision keeps on the target."""
 
     def accepts(self, program: Program) -> str | None:
         """None in an `emulate` worker with JAX installed, for this executor's kind of arch."""
@@ -68,7 +70,7 @@ class _Interpreter(Executor):
         if reason:
             raise ExecutionError(f"{self.name}: {reason}")
         launcher = launcher_of(import_source(write_source(program, directory)), program)
-        return Interpreted(program, launcher, self.name, self.schedules)
+        return Interpreted(program, launcher, self)
 
 
 class InterpreterExecutor(_Interpreter):
@@ -76,13 +78,14 @@ class InterpreterExecutor(_Interpreter):
 
     name: ClassVar[str] = "pallas-interpreter"
     for_tpu: ClassVar[bool] = True
+    dot_bits: ClassVar[int] = 7
     schedules: ClassVar[tuple[str, ...]] = ("", SHUFFLED)
     cannot_see: ClassVar[tuple[str, ...]] = (
         "the machine code of the target",
         "what interpret mode does not enforce: VMEM size, block shapes in multiples of (8, 128), "
         "operations and dtypes Mosaic refuses (the compile shows these)",
-        "the rounding of exp, log, erf and division on the TPU, and of its matrix unit: dots are "
-        "float32 here whatever their precision argument",
+        "the rounding of exp, log, erf and division on the TPU, and of its matrix unit, but that "
+        "dots of default precision round float32 operands to bfloat16 here as there",
         WIDTHS,
         "DMA timing and races between the cores of a chip",
         "speed, full sizes",
@@ -94,12 +97,14 @@ class GpuInterpreterExecutor(_Interpreter):
 
     name: ClassVar[str] = "pallas-gpu-interpreter"
     for_tpu: ClassVar[bool] = False
+    dot_bits: ClassVar[int] = 10
     cannot_see: ClassVar[tuple[str, ...]] = (
         "the machine code of the target, its registers and shared memory",
         "races between programs: the grid runs in order here, all at once on a GPU",
         "what interpret mode does not enforce: power-of-two blocks, no scratch, operations that "
         "the Triton lowering refuses (the compile shows these)",
-        "the rounding of exp, log and division on the GPU, and reduced-precision dots",
+        "the rounding of exp, log and division on the GPU, and of its matrix unit, but that dots "
+        "of default precision round float32 operands to TF32 here as there",
         WIDTHS,
         "speed, full sizes",
     )
@@ -112,13 +117,13 @@ class Interpreted(Loaded):
         self,
         program: Program,
         launcher: Callable[..., Any],
-        executor: str,
-        schedules: tuple[str, ...],
+        executor: _Interpreter,
     ) -> None:
         self._program = program
         self._launcher = launcher
-        self._executor = executor
-        self._schedules = schedules
+        self._executor = executor.name
+        self._schedules = executor.schedules
+        self._dot_bits = executor.dot_bits
 
     def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
         """Runs the launcher on copies of `inputs`; memory no kernel wrote is NaN in both modes.
@@ -129,7 +134,7 @@ class Interpreted(Loaded):
             raise ExecutionError(f"{self._executor} has no schedule {schedule!r}")
         jax: Any = importlib.import_module("jax")
         arguments = make_arguments(self._program, inputs)
-        with _interpreted(schedule):
+        with _interpreted(schedule), _rounded_dots(self._dot_bits):
             try:
                 # A new jit for each run: no trace of the other mode may answer for this one.
                 returned = jax.block_until_ready(jax.jit(_fresh(self._launcher))(*arguments))
@@ -169,3 +174,31 @@ def _interpreted(schedule: str) -> Iterator[None]:
         # The simulated memories outlive a failed kernel and would fail the next one.
         tpu.reset_tpu_interpret_mode_state()
         raise
+
+
+@contextmanager
+def _rounded_dots(bits: int) -> Iterator[None]:
+    """Dots of default precision round float32 operands to `bits` of mantissa, as targets do.
+
+    The interpreter multiplies in float32 whatever the precision argument: a kernel that forgot it
+    would look as exact here as one that did not.
+    """
+    jax: Any = importlib.import_module("jax")
+    core: Any = importlib.import_module("jax._src.lax.lax")
+    exact = core.dot_general
+
+    def dot_general(
+        a: Any, b: Any, dimension_numbers: Any, precision: Any = None, *rest: Any, **named: Any
+    ) -> Any:
+        each = precision if isinstance(precision, tuple) else (precision, precision)
+        if all(p in (None, "default", jax.lax.Precision.DEFAULT) for p in each):
+            a, b = (
+                jax.lax.reduce_precision(x, 8, bits) if x.dtype == "float32" else x for x in (a, b)
+            )
+        return exact(a, b, dimension_numbers, precision, *rest, **named)
+
+    core.dot_general = jax.lax.dot_general = dot_general
+    try:
+        yield
+    finally:
+        core.dot_general = jax.lax.dot_general = exact

@@ -19,5 +19,5 @@ task = Task(
     },
     bench={"ROWS": 8192, "COLS": 8192, "PICKS": 4096},
     check=[{"ROWS": 37, "COLS": 211, "PICKS": 131}, {"ROWS": 5, "COLS": 1031, "PICKS": 2053}],
-    heldout=[{"ROWS": 23, "COLS": 17, "PICKS": 389}, {"ROWS": 101, "COLS": 307, "PICKS": 67}],
+    heldout=[{"ROWS": 23, "COLS": 17, "PICKS": 389}, {"ROWS": 96, "COLS": 307, "PICKS": 128}],
 )

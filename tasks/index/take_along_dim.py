@@ -24,6 +24,6 @@ task = Task(
     ],
     heldout=[
         {"BATCH": 5, "ROWS": 23, "COLS": 77, "PICKS": 31},
-        {"BATCH": 7, "ROWS": 101, "COLS": 19, "PICKS": 13},
+        {"BATCH": 3, "ROWS": 101, "COLS": 64, "PICKS": 64},
     ],
 )

@@ -19,5 +19,5 @@ task = Task(
     },
     bench={"SIZE": 33554432},
     check=[{"SIZE": 8209}, {"SIZE": 20011}],
-    heldout=[{"SIZE": 10007}, {"SIZE": 16411}],
+    heldout=[{"SIZE": 10007}, {"SIZE": 24576}],
 )

@@ -55,14 +55,15 @@ def program(
         known = [str(constants.get(n, v)) for n, v in zip(names.split(", "), parts, strict=True)]
         lines.append(f"{names} = {', '.join(known)}")
     roles = [(n, *spec, BufferRole.INPUT) for n, spec in inputs.items()]
-    roles.append(("y", *output, BufferRole.OUTPUT))
+    made = "c" if op == "matmul" else "y"
+    roles.append((made, *output, BufferRole.OUTPUT))
     return Program(
         task=op, task_hash="0", workload="check", target=Target.parse(f"pallas:{arch}"),
         sources=(Source(name=f"{op}.py", language="pallas", head="", preamble=preamble,
                         sizes=MARK + "\n".join(lines) + "\n", body=body),),
         buffers=tuple(Buffer(name=n, dtype=d, shape=s, role=r) for n, d, s, r in roles),
-        steps=(Launch(source=f"{op}.py", entry=f"{op}_kernel", args=(*inputs, "y"),
-                      reads=tuple(inputs), writes=("y",), configuration=Functional()),),
+        steps=(Launch(source=f"{op}.py", entry=f"{op}_kernel", args=(*inputs, made),
+                      reads=tuple(inputs), writes=(made,), configuration=Functional()),),
         launcher=op, constants=constants,
         variant=Variant(templates=("pallas/rowwise",), parameters={}, index_bits=32),
     )  # fmt: skip
@@ -95,6 +96,14 @@ def argmax(arch: str) -> Program:
     return program(arch, "argmax", sizes, inputs, ("int64", (141,)))
 
 
+def matmul(arch: str, change: tuple[str, str] | None = None) -> Program:
+    """A product of matrices that no tile divides."""
+    inputs = {"a": ("float32", (70, 90)), "b": ("float32", (90, 75))}
+    return program(
+        arch, "matmul", {"M": 70, "N": 75, "K": 90}, inputs, ("float32", (70, 75)), change
+    )
+
+
 WORKER = """
 import json, sys
 from pathlib import Path
@@ -117,7 +126,8 @@ for i, file in enumerate(files):
             x = dict(np.load(directory / f"x{i}.npz"))
             loaded = executor.load(program, None, place)
             for schedule in executor.schedules:
-                np.save(directory / f"y{i}{schedule}.npy", loaded.run(x, schedule)["y"])
+                (y,) = loaded.run(x, schedule).values()
+                np.save(directory / f"y{i}{schedule}.npy", y)
             result = {"executor": executor.name, "schedules": executor.schedules}
     except MkgenError as error:
         result = {"error": type(error).__name__, "message": str(error)}
@@ -240,6 +250,23 @@ def test_the_interpreters_are_right_and_see_faults(tmp_path: Path) -> None:
     assert not np.abs(y["y6shuffled"] - sums).max() < 1e-4
     assert np.isnan(y["y7"]).all()
     assert "int32 cannot hold" in results[8]["message"]
+
+
+def test_dots_of_default_precision_round_as_the_target_does(tmp_path: Path) -> None:
+    """float32 interpreted exactly would hide that a matrix unit takes bfloat16, or TF32."""
+    random = np.random.default_rng(0)
+    a, b = (random.standard_normal(s).astype(np.float32) for s in ((70, 90), (90, 75)))
+    default = ("precision=jax.lax.Precision.HIGHEST", "precision=jax.lax.Precision.DEFAULT")
+    jobs = [matmul(arch, change) for arch in ("v5e", "sm_90") for change in (None, default)]
+    for i in range(len(jobs)):
+        np.savez(tmp_path / f"x{i}.npz", a=a, b=b)
+    work("emulate", tmp_path, jobs)
+    right, scale = a.astype(np.float64) @ b, np.abs(a).astype(np.float64) @ np.abs(b)
+    found = [np.abs(np.load(tmp_path / f"y{i}.npy") - right).max() / scale.max() for i in range(4)]
+    exact, bfloat16, also_exact, tf32 = found
+    assert max(exact, also_exact) < 1e-6
+    assert 2**-13 < bfloat16 < 2**-8
+    assert 2**-16 < tf32 < 2**-11
 
 
 def test_a_missing_toolchain_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_lease_ends_its_worker_once(tmp_path, monkeypatch):
 
     with Workers() as workers:
         monkeypatch.setattr(workers, "forget", forgotten.append)
-        lease = Lease(workers, FakeBackend(), "execute")
+        lease = Lease(workers, FakeBackend(), "emulate")
         lease._process = Slow()
         with ThreadPoolExecutor() as threads:
             first = threads.submit(lease.discard)

@@ -9,42 +9,7 @@ from mkgen.expression import Int, to_c
 from mkgen_simt.cuda_like import CudaLikePrinter
 from mkgen_simt.printer import wrap
 
-
-class HipPrinter(CudaLikePrinter):
-    """What HIP spells its own way."""
-
-    language = "hip"
-    types = {**CudaLikePrinter.types, "bfloat16": "unsigned short"}
-    reads = {**CudaLikePrinter.reads, "bfloat16": "from_bfloat16({0}[{1}])"}
-    writes = {**CudaLikePrinter.writes, "bfloat16": "{0}[{1}] = to_bfloat16({2});"}
-    headers = {"": "hip/hip_runtime.h", "__half": "hip/hip_fp16.h"}
-    extension = ".hip"
-    error = "hipError_t"
-    stream = "hipStream_t"
-    rtc_guard = "__HIPCC_RTC__"
-    shuffle = "__shfl_xor({0}, {1})"
-
-    def helpers(self, body: str) -> str:
-        """bfloat16 as bits: the header of a type for it came with ROCm 5.7 and changed since."""
-        made = "".join(text for word, text in _BFLOAT16.items() if f"{word}(" in body)
-        return made + super().helpers(body)
-
-    def launch(self, plan: LaunchPlan, arguments: Sequence[str], keep: str, width: int) -> str:
-        """By the launch macro, which every HIP compiler and plain C++ read."""
-        grid, block = (f"dim3({self.extent3(e)})" for e in (plan.grid, plan.block))
-        shared = "0" if plan.dynamic_shared == Int(0) else to_c(plan.dynamic_shared)
-        items = [plan.entry, grid, block, shared, "stream", *arguments]
-        return wrap("  hipLaunchKernelGGL(", items, ");\n", width)
-
-    def sequence(self, plan: Plan) -> str:
-        """HIP keeps the first error until it is asked for."""
-        body = ""
-        for loop, launches in plan.parts():
-            text = self.launches(loop, launches, "")
-            body += self.looped(plan, loop, text) if loop else text
-        return body + "  return hipGetLastError();\n"
-
-
+#: bfloat16 as bits: the header of a type for it came with ROCm 5.7 and changed since.
 _BFLOAT16 = {
     "from_bfloat16": """// bfloat16 is the upper half of a float.
 __device__ inline float from_bfloat16(unsigned short bits) {
@@ -60,3 +25,34 @@ __device__ inline unsigned short to_bfloat16(float value) {
 
 """,
 }
+
+
+class HipPrinter(CudaLikePrinter):
+    """What HIP spells its own way."""
+
+    language = "hip"
+    types = {**CudaLikePrinter.types, "bfloat16": "unsigned short"}
+    reads = {**CudaLikePrinter.reads, "bfloat16": "from_bfloat16({0}[{1}])"}
+    conversions = _BFLOAT16
+    writes = {**CudaLikePrinter.writes, "bfloat16": "{0}[{1}] = to_bfloat16({2});"}
+    headers = {"": "hip/hip_runtime.h", "__half": "hip/hip_fp16.h"}
+    extension = ".hip"
+    error = "hipError_t"
+    stream = "hipStream_t"
+    rtc_guard = "__HIPCC_RTC__"
+    shuffle = "__shfl_xor({0}, {1})"
+
+    def launch(self, plan: LaunchPlan, arguments: Sequence[str], keep: str, width: int) -> str:
+        """By the launch macro, which every HIP compiler and plain C++ read."""
+        grid, block = (f"dim3({self.extent3(e)})" for e in (plan.grid, plan.block))
+        shared = "0" if plan.dynamic_shared == Int(0) else to_c(plan.dynamic_shared)
+        items = [plan.entry, grid, block, shared, "stream", *arguments]
+        return wrap("  hipLaunchKernelGGL(", items, ");\n", width)
+
+    def sequence(self, plan: Plan) -> str:
+        """HIP keeps the first error until it is asked for."""
+        body = ""
+        for loop, launches in plan.parts():
+            text = self.launches(loop, launches, "")
+            body += self.looped(plan, loop, text) if loop else text
+        return body + "  return hipGetLastError();\n"

@@ -12,6 +12,22 @@ from mkgen.expression import Expression, to_c
 from mkgen.program import Source
 from mkgen_simt.printer import BESIDE_BRACE, CPrinter, wrap
 
+#: bfloat16 as the upper half of a float.
+_BFLOAT16 = {
+    "from_bfloat16": """// bfloat16 is the upper half of a float.
+float from_bfloat16(ushort bits) { return as_float((uint)bits << 16); }
+
+""",
+    "to_bfloat16": """// Rounds to the nearest bfloat16, ties to even; a NaN stays one.
+ushort to_bfloat16(float value) {
+  const uint bits = as_uint(value);
+  if (isnan(value)) return (ushort)(bits >> 16 | 64);
+  return (ushort)(bits + 0x7fff + (bits >> 16 & 1) >> 16);
+}
+
+""",
+}
+
 
 class OpenclPrinter(CPrinter):
     """What OpenCL C spells its own way. Barriers only: not every driver has sub-groups."""
@@ -24,6 +40,7 @@ class OpenclPrinter(CPrinter):
         "float16": "half", "bfloat16": "ushort",
     }  # fmt: skip
     reads = {"float16": "vload_half({1}, {0})", "bfloat16": "from_bfloat16({0}[{1}])"}
+    conversions = _BFLOAT16
     writes = {
         "float16": "vstore_half_rte({2}, {1}, {0});", "bfloat16": "{0}[{1}] = to_bfloat16({2});",
     }  # fmt: skip
@@ -62,11 +79,6 @@ class OpenclPrinter(CPrinter):
     def define(self, name: str, code: str) -> str:
         """A macro that follows from others."""
         return f"#define {name} ({code})"
-
-    def helpers(self, body: str) -> str:
-        """bfloat16 as the upper half of a float, which OpenCL C has no type for."""
-        made = "".join(text for word, text in _BFLOAT16.items() if f"{word}(" in body)
-        return made + super().helpers(body)
 
     def parameter(self, argument: Argument) -> str:
         """A pointer to global memory."""
@@ -203,21 +215,6 @@ class OpenclPrinter(CPrinter):
         own = {k: v for k, v in plan.parameters.items() if k in used}
         return "// Parameters of this variant.\n" + self.constants(own, "int") if own else ""
 
-
-_BFLOAT16 = {
-    "from_bfloat16": """// bfloat16 is the upper half of a float.
-float from_bfloat16(ushort bits) { return as_float((uint)bits << 16); }
-
-""",
-    "to_bfloat16": """// Rounds to the nearest bfloat16, ties to even; a NaN stays one.
-ushort to_bfloat16(float value) {
-  const uint bits = as_uint(value);
-  if (isnan(value)) return (ushort)(bits >> 16 | 64);
-  return (ushort)(bits + 0x7fff + (bits >> 16 & 1) >> 16);
-}
-
-""",
-}
 
 _HELPER = """static cl_int enqueue(cl_command_queue queue, cl_program program, const char* name,
                       cl_uint count, const cl_mem* const* arguments, cl_uint rank,

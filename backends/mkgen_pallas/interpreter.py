@@ -69,7 +69,8 @@ class _Interpreter(Executor):
         reason = self.accepts(program)
         if reason:
             raise ExecutionError(f"{self.name}: {reason}")
-        launcher = launcher_of(import_source(write_source(program, directory)), program)
+        with _rounded_dots(self.dot_bits):  # a module may import dot_general by its name
+            launcher = launcher_of(import_source(write_source(program, directory)), program)
         return Interpreted(program, launcher, self)
 
 
@@ -190,7 +191,8 @@ def _rounded_dots(bits: int) -> Iterator[None]:
     def dot_general(
         a: Any, b: Any, dimension_numbers: Any, precision: Any = None, *rest: Any, **named: Any
     ) -> Any:
-        each = precision if isinstance(precision, tuple) else (precision, precision)
+        precision_here = precision or jax.config.jax_default_matmul_precision
+        each = precision_here if isinstance(precision_here, tuple) else (precision_here,)
         if all(p in (None, "default", jax.lax.Precision.DEFAULT) for p in each):
             a, b = (
                 jax.lax.reduce_precision(x, 8, bits) if x.dtype == "float32" else x for x in (a, b)

@@ -56,6 +56,8 @@ class CPrinter(DialectPrinter):
     unroll_steps: str
     """Before the steps of a tile of a product, each of which is dozens of statements already."""
     infinity: str
+    conversions: Mapping[str, str] = {}
+    """Function -> its text: between a float and what `types` holds of a 16-bit dtype, as bits."""
     shuffle: str = ""
     """Format of an exchange between lanes, {0} value, {1} lane mask; empty when there is none."""
 
@@ -176,8 +178,9 @@ class CPrinter(DialectPrinter):
         return "".join(f"{text};\n" for text in [*lines, line] if text)
 
     def helpers(self, body: str) -> str:
-        """`maximum` and `minimum`, when called."""
-        made = [
+        """Those of `conversions` that are called, then `maximum` and `minimum`."""
+        made = [text for name, text in self.conversions.items() if f"{name}(" in body]
+        made += [
             f"// The {word} of two; NaN wins, as in PyTorch.\n"
             f"{self.device_function}float {name}(float a, float b) "
             f"{{ return b {sign} a || b != b ? b : a; }}\n\n"

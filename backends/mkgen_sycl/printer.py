@@ -10,6 +10,25 @@ from mkgen.codegen.view import Argument
 from mkgen.expression import Expression, Int, to_c
 from mkgen_simt.printer import BESIDE_BRACE, CPrinter, wrap
 
+#: bfloat16 as the upper half of a float.
+_BFLOAT16 = {
+    "from_bfloat16": """// bfloat16 is the upper half of a float.
+inline float from_bfloat16(oneapi::bfloat16 value) {
+  const auto bits = static_cast<unsigned>(sycl::bit_cast<unsigned short>(value));
+  return sycl::bit_cast<float>(bits << 16);
+}
+
+""",
+    "to_bfloat16": """// Rounds to the nearest bfloat16, ties to even; a NaN stays one.
+inline oneapi::bfloat16 to_bfloat16(float value) {
+  const auto bits = sycl::bit_cast<unsigned>(value);
+  const unsigned rounded = sycl::isnan(value) ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1);
+  return sycl::bit_cast<oneapi::bfloat16>(static_cast<unsigned short>(rounded >> 16));
+}
+
+""",
+}
+
 
 class SyclPrinter(CPrinter):
     """What SYCL spells its own way: the fastest axis of an nd_range is the last."""
@@ -22,6 +41,7 @@ class SyclPrinter(CPrinter):
         "float16": "sycl::half", "bfloat16": "oneapi::bfloat16",
     }  # fmt: skip
     reads = {"float16": "static_cast<float>({0}[{1}])", "bfloat16": "from_bfloat16({0}[{1}])"}
+    conversions = _BFLOAT16
     writes = {
         "float16": "{0}[{1}] = static_cast<sycl::half>({2});",
         "bfloat16": "{0}[{1}] = to_bfloat16({2});",
@@ -75,7 +95,6 @@ class SyclPrinter(CPrinter):
         """Infinity by a short name (the JIT has no INFINITY), and what C calls."""
         value = "std::numeric_limits<float>::infinity()"
         made = f"constexpr float {self.infinity} = {value};\n\n" if self.infinity in body else ""
-        made += "".join(text for word, text in _BFLOAT16.items() if f"{word}(" in body)
         return made + super().helpers(body)
 
     def parameter(self, argument: Argument) -> str:
@@ -158,20 +177,3 @@ class SyclPrinter(CPrinter):
 
 #: Not by the type's own conversions: for those the compiler makes one device image per device
 #: feature, and a kernel would no longer be one image.
-_BFLOAT16 = {
-    "from_bfloat16": """// bfloat16 is the upper half of a float.
-inline float from_bfloat16(oneapi::bfloat16 value) {
-  const auto bits = static_cast<unsigned>(sycl::bit_cast<unsigned short>(value));
-  return sycl::bit_cast<float>(bits << 16);
-}
-
-""",
-    "to_bfloat16": """// Rounds to the nearest bfloat16, ties to even; a NaN stays one.
-inline oneapi::bfloat16 to_bfloat16(float value) {
-  const auto bits = sycl::bit_cast<unsigned>(value);
-  const unsigned rounded = sycl::isnan(value) ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1);
-  return sycl::bit_cast<oneapi::bfloat16>(static_cast<unsigned short>(rounded >> 16));
-}
-
-""",
-}

@@ -48,3 +48,19 @@ def test_bound_is_near_what_happens(task: str) -> None:
             continue
         size = np.maximum(np.abs(wide), np.abs(wide).mean())
         assert float((bound / size).max()) < (10_000 if task in CANCELLING else 3000)
+
+
+@pytest.mark.parametrize(
+    "task", ["softmax", "argmax", "prod_reduce", "mse_loss", "max_pool2d", "gelu", "concat"]
+)
+def test_stretches_give_what_the_whole_gives(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A nest is computed in stretches of its longest axis, whatever their length."""
+    made = find_task(task)
+    workload = next(w for w in made.workloads() if w.role == "check")
+    inputs = draw(made, workload, 3)
+    graph = lower_task(made)
+    whole = run_with_error(graph, workload.sizes, inputs)
+    monkeypatch.setattr("mkgen.ir.interpreter._BLOCK", 1000)
+    for name, (value, bound) in run_with_error(graph, workload.sizes, inputs).items():
+        np.testing.assert_allclose(value, whole[name][0], rtol=1e-12, atol=1e-300)
+        np.testing.assert_allclose(bound, whole[name][1], rtol=1e-9, atol=1e-300)

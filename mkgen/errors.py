@@ -54,6 +54,14 @@ class ExecutionError(MkgenError):
     exit_code = EXIT_FAILED
 
 
+class InputChangedError(ExecutionError):
+    """A program wrote to an array that it may only read."""
+
+
+class SanitizerError(ExecutionError):
+    """A sanitizer saw a race, a wild access or an unwritten value; names the kernel's line."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'conv2d'?` or, with nothing near, ` Known: a, b, c.`"""
     names = sorted(known)

@@ -34,6 +34,43 @@ class RanOn(Document):
     name: str
 
 
+class Speed(Document):
+    """Seconds of one thing that was timed, over all its samples."""
+
+    name: str
+    """`candidate`, or the baseline: `eager`, `torch.compile`."""
+    median: float
+    low: float
+    high: float
+    """Ends of the 95 % confidence interval of the median."""
+    samples: int
+
+
+class Timing(Document):
+    """How a candidate was timed, and beside what. Times are of one call at bench sizes."""
+
+    candidate: Speed
+    host_median: float
+    """Seconds by the host's clock, device idle before and after: never less than the device's."""
+    baselines: tuple[Speed, ...] = ()
+    """Interleaved with the candidate (ABBA), each in a process of its own."""
+    floor: float
+    """Seconds that no kernel can beat on this device: bytes over bandwidth, or operations over
+    the peak rate, whichever is larger."""
+    floor_reason: str
+    flush_bytes: int
+    """Written before each sample."""
+    flush_verified: bool
+    """Whether a bandwidth probe saw that the flush evicts: reads after it are no faster than from
+    memory."""
+    outputs_checked: int
+    """Timed calls, chosen at random, whose outputs were compared with the oracle."""
+    kernels: tuple[str, ...] = ()
+    """Kernels that a profiler saw launched; empty where there is none."""
+    clock_mhz: tuple[int, int] | None = None
+    """Lowest and highest clock of the device during the samples, where the driver tells."""
+
+
 class Evidence(Document):
     """One thing that was seen of (text hash, parameters, variant), by which executor."""
 
@@ -49,6 +86,8 @@ class Evidence(Document):
     cannot_see: tuple[str, ...]
     detail: str = ""
     """One line for people: worst error, wave width, thread orders."""
+    timing: Timing | None = None
+    """Of `timed` evidence."""
 
 
 class Status(StrEnum):
@@ -63,6 +102,14 @@ class Status(StrEnum):
     CRASHED = "crashed"
     TIMED_OUT = "timed-out"
     OUT_OF_MEMORY = "out-of-memory"
+    INPUT_CHANGED = "input-changed"
+    """It wrote to an array that it may only read."""
+    SANITIZER_FINDING = "sanitizer-finding"
+    """The numbers may be right; a sanitizer saw a race, a wild access or an unwritten value."""
+    IMPLAUSIBLE = "implausible"
+    """Its times contradict another clock, or the device's physical limits."""
+    REFUSED = "refused"
+    """Not a kernel of its own: calls a library's, falls back on the reference, hides code."""
     UNSUPPORTED = "unsupported"
     NO_TOOLCHAIN = "no-toolchain"
     EVIDENCE_MISSING = "evidence-missing"
@@ -116,7 +163,7 @@ class ParameterSource(Document):
 class Record(Document):
     """One candidate and everything seen of it. A pass must have evidence and an error figure."""
 
-    schema_version: int = 1
+    schema_version: int = 2
     task: str
     task_hash: str
     target: Target
@@ -139,6 +186,17 @@ class Record(Document):
     task_document: dict[str, Any] | None = None
     """The task as it was judged: sizes, dtypes and the text of its file. `mkgen verify` needs
     nothing else to do it again."""
+    origin: str = "template"
+    """Who wrote the text: `template`, `source` (one native file), `module` (a ModelNew), `package`
+    (a directory whose text was edited), `mutant`."""
+    checks: tuple[str, ...] = ()
+    """The steps of the protocol that were done, in order: `controls`, `check-sizes`, …"""
+    seed: int | None = None
+    """Of the inputs. Of a foreign text it is secret until the record is made."""
+    confinement: str = ""
+    """What held the child processes: `bubblewrap`, `namespaces`, `landlock`, `limits`."""
+    standing: Literal["seen", "reported"] = "seen"
+    """`reported`: the record came from elsewhere and nothing of it was verified here."""
     basis: str = ""
     """Hash of what `mkgen eval` judged it with: code, templates, toolchains, settings. With the
     same one, `--resume` keeps the record."""

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from mkgen.codegen.backend import Arrays
-from mkgen.errors import ExecutionError
+from mkgen.errors import ExecutionError, InputChangedError
 from mkgen.fence import fenced_bytes
 from mkgen.program import GIVEN, Buffer, BufferRole, Program
 
@@ -123,7 +123,7 @@ class Block:
                     f"overwritten, the nearest {first} bytes from it"
                 )
         if self._before is not None and self._bytes.tobytes() != self._before:
-            raise ExecutionError(
+            raise InputChangedError(
                 f"the kernel changed buffer {name!r}, whose role is {self.buffer.role.value}"
             )
 

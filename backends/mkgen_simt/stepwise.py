@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mkgen.codegen.backend import Arrays, Loaded
-from mkgen.errors import ExecutionError
+from mkgen.errors import ExecutionError, InputChangedError
 from mkgen.program import Buffer, BufferRole, Glue, Launch, Program, Repeat
 from mkgen_simt.memory import guard_pattern
 
@@ -298,7 +298,7 @@ class StepRunner(Loaded):
             if any(b.name in given for b in storage.buffers) and fixed and not shared:
                 changed = np.flatnonzero(inside != storage.data)
                 if changed.size:
-                    raise ExecutionError(
+                    raise InputChangedError(
                         f"the program changed its input {names}: first at byte {changed[0]}"
                     )
             for buffer in storage.buffers:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mkgen.codegen.source_module import mutated_states
-from mkgen.errors import ExecutionError
+from mkgen.errors import ExecutionError, InputChangedError
 from mkgen.program import Buffer, BufferRole, Program
 
 
@@ -81,7 +81,7 @@ def check_unchanged(program: Program, inputs: Mapping[str, Any], after: Mapping[
             continue
         before = np.ascontiguousarray(inputs[name])
         if before.tobytes() != to_numpy(tensor).tobytes():
-            raise ExecutionError(f"{program.launcher} changed its input {name!r}")
+            raise InputChangedError(f"{program.launcher} changed its input {name!r}")
 
 
 def make_arguments(program: Program, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:

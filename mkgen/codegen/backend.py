@@ -80,7 +80,9 @@ class Loaded(ABC):
 
         Outputs are poisoned before the run (NaN, or the dtype's lowest integer) and returned by
         buffer name; mutated STATE buffers too. `schedule` is one of the executor's schedules.
-        Raises ExecutionError when the runtime reports a fault.
+        While the program stays loaded, buffers keep their addresses from run to run of one
+        schedule, so that what a kernel remembers by address is stale. Raises InputChangedError
+        when an input is not as it was, ExecutionError when the runtime reports a fault.
         """
 
     def time(self, inputs: Arrays, samples: int) -> list[float]:
@@ -103,7 +105,8 @@ class Executor(ABC):
 
     name: ClassVar[str]
     kind: ClassVar[EvidenceKind]
-    """EMULATED, PROXY or DEVICE."""
+    """EMULATED, SANITIZED, PROXY or DEVICE. A SANITIZED one finds what it looks for by raising
+    SanitizerError from `Loaded.run`."""
     role: ClassVar[Role]
     """The worker it runs in: `emulate` or `device`."""
     needs_artifact: ClassVar[bool]

@@ -74,6 +74,9 @@ class Settings:
     """Whether to run on a device; done as well when `require` names what only a device gives."""
     samples: int = 0
     """Timed runs on the device; 0: no timing."""
+    sanitize: bool = False
+    """Whether executors of kind `sanitized` run, too: slower builds that see races, wild accesses
+    and unwritten values; also where `require` names the kind."""
     heldout_schedules: bool = False
     """Whether held-out sizes run in every schedule, not in the first only."""
     compile_timeout: float = 300.0
@@ -137,14 +140,24 @@ class _Evaluation:
         excess = artifact_excess(programs.bench, artifact, self.limits)
         if excess:
             raise Stop(Status.OVER_LIMIT, excess)
+        for executor in self._executors():
+            self._execute(executor, programs, artifact)
+
+    def _executors(self) -> list[Executor]:
+        """Those that are asked for: emulators, sanitizers, then devices."""
+        settings, required = self.settings, self.settings.require
+        on_device = settings.device or any(kind in _ON_DEVICE for kind in required)
+        sanitize = settings.sanitize or EvidenceKind.SANITIZED in required
+        wanted = {"emulate": settings.emulate, "device": on_device}
         executors = self.candidate.backend.executors()
-        for executor in executors:
-            if executor.role == "emulate" and self.settings.emulate:
-                self._execute(executor, programs, artifact)
-        wanted = self.settings.device or any(k in _ON_DEVICE for k in self.settings.require)
-        for executor in executors:
-            if executor.role == "device" and wanted:
-                self._execute(executor, programs, artifact)
+        plain = [e for e in executors if e.kind is not EvidenceKind.SANITIZED and wanted[e.role]]
+        sanitizers = [
+            e
+            for e in executors
+            if e.kind is EvidenceKind.SANITIZED and sanitize and (e.role != "device" or on_device)
+        ]
+        order = {"emulate": 0, "device": 2}
+        return sorted([*plain, *sanitizers], key=lambda e: order[e.role] + (e in sanitizers) / 2)
 
     def _controls(self) -> None:
         try:
@@ -256,6 +269,7 @@ class _Evaluation:
             text_sha=self.bench.text_sha if self.bench else "",
             artifacts=tuple(self.artifacts),
             task_document=self.candidate.task.model_dump(mode="json"),
+            origin=self.candidate.origin,
             seconds=seconds,
             mkgen_version=mkgen_version(),
         )

@@ -75,8 +75,10 @@ def failure(error: BaseException, job: str) -> dict[str, str]:
     from mkgen.errors import (
         CompileError,
         ExecutionError,
+        InputChangedError,
         MissingError,
         MkgenError,
+        SanitizerError,
         UserError,
         WrongArchError,
     )
@@ -94,6 +96,10 @@ def failure(error: BaseException, job: str) -> dict[str, str]:
         status = "no-toolchain"
     elif isinstance(error, UserError):
         status = "unsupported"
+    elif isinstance(error, InputChangedError):
+        status = "input-changed"
+    elif isinstance(error, SanitizerError):
+        status = "sanitizer-finding"
     elif isinstance(error, ExecutionError) or runs:
         status = "crashed"
     else:

@@ -6,6 +6,11 @@ Per task and target the winner of a sweep (`--winners`, else the model's first c
 reference in full float32, and the bandwidth that copying 1 GiB reaches on the same GPU in the same
 run. `share` is what a task must move (each input read once, each output written once) over what
 the copy would move in that time; it says something of tasks that are bound by memory only.
+
+    python benchmarks/speed.py --device h200 --out DIR/$I --shard $I/4 [...] &   # for each I
+    python benchmarks/speed.py --merge DIR/0 DIR/1 DIR/2 DIR/3 --out DIR
+
+Shards prepare side by side and measure one at a time, each beside its own copy.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ import argparse
 import json
 import statistics
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +29,12 @@ from mkgen.codegen.candidate import Generator, TemplateCandidate
 from mkgen.codegen.registry import backend_named
 from mkgen.errors import MkgenError
 from mkgen.evaluate.cache import CompileCache
-from mkgen.evaluate.inputs import draw, reference_call
+from mkgen.evaluate.inputs import Inputs, draw, reference_call
 from mkgen.evaluate.jobs import compile_program, compiler_identity
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.process import WorkerFailure
+from mkgen.files import exclusive
+from mkgen.program import Artifact
 from mkgen.target import Target
 from mkgen.task import Task, find_task, task_files
 from mkgen.tune.choose import choose
@@ -35,6 +43,8 @@ from mkgen.tune.winners import Winners
 TARGETS = ("cuda:sm_90a", "triton:sm_90")
 #: Bytes from which a task counts as bound by memory, when it multiplies no matrices.
 LARGE = 64 << 20
+#: Held by the shard that measures.
+LOCK = Path("/tmp/mkgen-speed.lock")
 _ITEM = {"float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "bool": 1}
 
 
@@ -74,54 +84,83 @@ def memory_bound(made: Generator) -> bool:
     return plain and moved_bytes(made) >= LARGE
 
 
-def measured(
-    made: Generator, candidate: TemplateCandidate, workers: Workers, cache: CompileCache,
-    inputs: dict[str, Any], directory: Path, samples: int,
-) -> float:  # fmt: skip
-    """Median seconds of `candidate`, the cache flushed between runs."""
+@dataclass(frozen=True)
+class Ready:
+    """A candidate that is compiled, and where its parameters came from."""
+
+    made: Generator
+    candidate: TemplateCandidate
+    source: str
+    artifact: Artifact
+
+
+def prepare(task: Task, target: Target, workers: Workers, winners: Path | None) -> Ready:
+    """The winner for `task`, else the model's first choice, compiled. MkgenError, WorkerFailure."""
+    backend = backend_named(target.backend)
+    made = Generator(task, backend, target)
+    cache = CompileCache()
+    toolchain = compiler_identity(workers, backend)
+    found = Winners(winners).find(made, toolchain) if winners else None
+    if found is not None:
+        candidate, source = found.candidate, found.source.kind
+    else:
+        choices, _ = choose(made, workers, cache)
+        candidate, source = choices[0].candidate, "model"
     program = candidate.program(made.workload)
-    artifact = compile_program(workers, made.backend, program, cache, 300.0)
-    executor = next(e for e in made.backend.executors() if e.role == "device")
-    loaded = executor.load(program, artifact, directory)
+    artifact = compile_program(workers, backend, program, cache, 300.0)
+    return Ready(made, candidate, source, artifact)
+
+
+def measured(ready: Ready, inputs: Inputs, directory: Path, samples: int) -> float:
+    """Median seconds of a candidate, the cache flushed between runs."""
+    executor = next(e for e in ready.made.backend.executors() if e.role == "device")
+    program = ready.candidate.program(ready.made.workload)
+    loaded = executor.load(program, ready.artifact, directory)
     try:
         return statistics.median(loaded.time(inputs, samples))
     finally:
         loaded.close()
 
 
-def one(
-    task: Task, target: Target, workers: Workers, options: argparse.Namespace, eager: float
-) -> dict[str, Any]:
-    """One line: what was measured, or why nothing was."""
-    backend = backend_named(target.backend)
-    made = Generator(task, backend, target)
-    row: dict[str, Any] = {
-        "task": task.name, "target": str(target), "torch_seconds": eager,
-        "bytes": moved_bytes(made), "memory_bound": memory_bound(made),
-    }  # fmt: skip
-    cache = CompileCache()
+def rows_of(task: Task, workers: Workers, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """A line per target: what was measured, or why nothing was."""
+    targets = [Target.parse(f"{text}@{options.device}") for text in TARGETS]
+    ready: dict[Target, Ready | str] = {}
+    for target in targets:
+        try:
+            ready[target] = prepare(task, target, workers, options.winners)
+        except (MkgenError, WorkerFailure) as error:
+            ready[target] = str(error)[:300]
     reference = reference_call(task, task.bench)
-    inputs = {**draw(task, made.workload, 0), **reference.parameters}
-    try:
-        toolchain = compiler_identity(workers, backend)
-        found = Winners(options.winners).find(made, toolchain) if options.winners else None
-        if found is not None:
-            candidate, row["source"] = found.candidate, found.source.kind
-        else:
-            choices, _ = choose(made, workers, cache)
-            candidate, row["source"] = choices[0].candidate, "model"
-        row["seconds"] = measured(
-            made, candidate, workers, cache, inputs, options.out, options.samples
-        )
-        row["parameters"] = candidate.request.parameters
-    except (MkgenError, WorkerFailure) as error:
-        row["reason"] = str(error)[:300]
-    return row
+    inputs = {**draw(task, task.workloads()[0], 0), **reference.parameters}
+    rows = []
+    with exclusive(LOCK):
+        copy = copy_bandwidth()
+        eager = torch_seconds(task)
+        for target, found in ready.items():
+            row: dict[str, Any] = {
+                "task": task.name, "target": str(target), "torch_seconds": eager, "copy": copy,
+            }  # fmt: skip
+            rows.append(row)
+            if isinstance(found, str):
+                row["reason"] = found
+                continue
+            row |= {"bytes": moved_bytes(found.made), "memory_bound": memory_bound(found.made)}
+            row |= {"source": found.source, "parameters": found.candidate.request.parameters}
+            try:
+                row["seconds"] = measured(found, inputs, options.out, options.samples)
+            except (MkgenError, WorkerFailure) as error:
+                row["reason"] = str(error)[:300]
+    return rows
 
 
-def table(rows: list[dict[str, Any]], copy: float) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: every figure measured in this run."""
-    head = f"Copy of 1 GiB: {copy / 1e12:.2f} TB/s.\n\n"
+    copies = sorted(row["copy"] / 1e12 for row in rows)
+    head = (
+        f"Copy of 1 GiB: {statistics.median(copies):.2f} TB/s "
+        f"({copies[0]:.2f} to {copies[-1]:.2f}, once before each task).\n\n"
+    )
     head += "| task | target | parameters from | time | PyTorch | ratio | share of copy |\n"
     lines = [head + "|---" * 7 + "|\n"]
     shares: dict[str, float] = {}
@@ -129,7 +168,7 @@ def table(rows: list[dict[str, Any]], copy: float) -> str:
         if "seconds" not in row:
             lines.append(f"| {row['task']} | {row['target']} | {row.get('reason', '')} ||||\n")
             continue
-        share = row["bytes"] / copy / row["seconds"]
+        share = row["bytes"] / row["copy"] / row["seconds"]
         if row["memory_bound"]:
             shares[row["task"]] = max(share, shares.get(row["task"], 0.0))
         shown = f"{share:.0%}" if row["memory_bound"] else ""
@@ -146,34 +185,42 @@ def table(rows: list[dict[str, Any]], copy: float) -> str:
     return "".join(lines)
 
 
+def write(rows: list[dict[str, Any]], out: Path) -> None:
+    """Writes speed.json and speed.md."""
+    (out / "speed.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (out / "speed.md").write_text(table(rows))
+
+
 def main() -> None:
-    """Measures."""
+    """Measures, or merges what shards have measured."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", required=True)
+    parser.add_argument("--device", help="the device's name in targets: h200")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--winners", type=Path)
-    parser.add_argument("--task", action="append")
+    parser.add_argument("--task", nargs="+", default=list(task_files()))
+    parser.add_argument("--shard", default="0/1", help="I/N: every N-th task from the I-th on")
+    parser.add_argument("--merge", type=Path, nargs="+", help="directories of shards")
     parser.add_argument("--samples", type=int, default=9)
     parser.add_argument("--budget", type=float, default=1e9, help="seconds after which to stop")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
-    copy = copy_bandwidth()
     rows: list[dict[str, Any]] = []
+    if options.merge:
+        for part in options.merge:
+            rows += json.loads((part / "speed.json").read_text())
+        write(rows, options.out)
+        print(table(rows))
+        return
+    started = time.monotonic()
+    first, step = (int(part) for part in options.shard.split("/"))
     with Workers() as workers:
-        for name in options.task or task_files():
+        for name in options.task[first::step]:
             if time.monotonic() - started > options.budget:
-                break
-            task = find_task(name)
-            eager = torch_seconds(task)
-            for text in TARGETS:
-                target = Target.parse(f"{text}@{options.device}")
-                rows.append(one(task, target, workers, options, eager))
-                print(json.dumps(rows[-1]), flush=True)
-            result = {"copy_bytes_per_second": copy, "rows": rows}
-            (options.out / "speed.json").write_text(json.dumps(result, indent=1))
-            (options.out / "speed.md").write_text(table(rows, copy))
-    print(table(rows, copy))
+                print(f"{name}: the time was used up before it", flush=True)
+                continue
+            rows += rows_of(find_task(name), workers, options)
+            write(rows, options.out)
+            print(*(json.dumps(row) for row in rows[-len(TARGETS) :]), sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 Writes DIR/trials.jsonl (every measurement, at once), DIR/winners/ (for MKGEN_WINNERS, or to be
 shipped in hardware_profiles/winners/) and DIR/table.md. What is left of the budget is shared
 evenly by the searches still to come; the same command again goes on where this one ended.
+Several shards may run at once, each into its own DIR: they time one at a time.
 """
 
 from __future__ import annotations
@@ -94,13 +95,18 @@ def main() -> None:
     parser.add_argument("--budget", type=float, required=True, help="seconds for all of it")
     parser.add_argument("--tasks", nargs="+", required=True)
     parser.add_argument("--targets", nargs="+", default=TARGETS)
+    parser.add_argument(
+        "--shard", default="0/1", help="I/N: every N-th task from the I-th on, in N processes"
+    )
     parser.add_argument("--trials", type=int, help="candidates of one search at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--strategy", choices=list(STRATEGIES), default="guided")
     parser.add_argument("-j", "--jobs", type=int, default=8, help="compilers at a time")
     options = parser.parse_args()
     end = time.monotonic() + options.budget
-    pairs = [(name, Target.parse(t)) for name in options.tasks for t in options.targets]
+    first, step = (int(part) for part in options.shard.split("/"))
+    tasks = options.tasks[first::step]
+    pairs = [(name, Target.parse(t)) for name in tasks for t in options.targets]
     rows: list[Row] = []
     with Workers(options.jobs) as workers:
         for number, (name, target) in enumerate(pairs):

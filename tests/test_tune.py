@@ -13,9 +13,12 @@ import pytest
 from cli_support import call, spawn
 from tune_support import DEVICE, ONE_KERNEL, TWO_KERNELS, install, seconds_of
 
+from mkgen.codegen.candidate import Generator
+from mkgen.codegen.registry import backend_named
 from mkgen.record import Record
+from mkgen.target import Target
 from mkgen.task import find_task
-from mkgen.tune.winners import computation_hash, workload_class
+from mkgen.tune.winners import Winners, computation_hash, workload_class
 
 TARGET = "tunable:gfx942"
 
@@ -237,6 +240,15 @@ def test_the_device_must_be_there_and_be_the_one(capfd, data, monkeypatch):
     done = call(capfd, "tune", "--task", "positive.py", "--target", TARGET)
     assert done.code == 3
     assert "the fake GPU is unplugged" in done.err
+
+
+def test_winners_ship_and_are_a_start_for_another_toolchain(tmp_path):
+    target = Target.parse("triton:sm_90@h200")
+    made = Generator(find_task("softmax"), backend_named("triton"), target)
+    found = Winners(tmp_path).find(made, "another compiler")
+    assert found is not None and found.source.device == "NVIDIA H200"
+    assert (found.source.kind, found.source.reason) == ("stale", "another toolchain")
+    assert found.candidate.request.parameters == found.winner.parameters
 
 
 def test_a_broken_winners_file_is_named(capfd, data):

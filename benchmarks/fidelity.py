@@ -312,9 +312,8 @@ def compare(options: argparse.Namespace) -> None:
             counts[(*cell, "differ")] += 1
             differing.append((line, there))
     total = sum(n for (_, _, what), n in counts.items() if what == "pairs")
-    text = [
-        "| backend | texts | pairs | right | wrong | differ | not judged |\n|---|---|---|---|---|---|---|\n"
-    ]
+    head = "| backend | texts | pairs | right | wrong | differ | not judged |\n"
+    text = [head, "|---" * 7 + "|\n"]
     for cell in sorted({key[:2] for key in counts}):
         row = [counts[(*cell, w)] for w in ("pairs", "right", "wrong", "differ", "unjudged")]
         text.append(f"| {cell[0]} | {cell[1]} | {' | '.join(map(str, row))} |\n")

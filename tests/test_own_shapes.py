@@ -2,7 +2,10 @@
 
 Each example is what `mkgen eval --task T --shape … --dtype D --backend B` does: parameters are
 chosen for the shape, and the program runs on a CPU at that shape and no other. The seed is printed;
-MKGEN_SHAPE_SEED takes another, MKGEN_SHAPE_COUNT another number of shapes.
+MKGEN_SHAPE_SEED takes another, MKGEN_SHAPE_COUNT another number of shapes. MKGEN_SHAPE_DEVICE=1 is
+for the NVIDIA GPU of this machine, where programs for it run instead:
+
+    MKGEN_SHAPE_DEVICE=1 pytest -m acceptance tests/test_own_shapes.py -n 16 -k "not sycl"
 """
 
 from __future__ import annotations
@@ -24,9 +27,12 @@ from mkgen.evaluate.oracle import Judge
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.protocol import Settings, evaluate
 from mkgen.record import Record, Status
+from mkgen.target import Target
 from mkgen.task import Sizes, Task, find_task
 from mkgen.tune.choose import choose
 
+DEVICE = os.environ.get("MKGEN_SHAPE_DEVICE") == "1"
+GPU = {"cuda": "sm_90a", "hip": "sm_90", "triton": "sm_90", "opencl": "sm_90", "pallas": "sm_90"}
 SEED = int(os.environ.get("MKGEN_SHAPE_SEED", "20"))
 COUNT = int(os.environ.get("MKGEN_SHAPE_COUNT", "20"))
 DTYPES = ("float32", "float16", "bfloat16")
@@ -74,10 +80,11 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Task,
     cache = CompileCache(directory)
     with pytest.MonkeyPatch.context() as patch, Workers(2) as workers:
         patch.setenv("MKGEN_CACHE", str(directory))
-        how = Settings(Judge(scales, seed=SEED), cache)
+        how = Settings(Judge(scales, seed=SEED), cache, emulate=not DEVICE, device=DEVICE)
 
         def judge(task: Task, backend: str) -> Record:
-            made = Generator(task, backend_named(backend), default_target(backend))
+            target = Target(backend=backend, arch=GPU[backend]) if DEVICE else None
+            made = Generator(task, backend_named(backend), target or default_target(backend))
             choices, _ = choose(made, workers, cache, compile_count=1)
             return evaluate(choices[0].candidate, workers, how)
 

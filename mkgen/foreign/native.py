@@ -269,10 +269,11 @@ def _reason(fault: Any, place: tuple[str | int, ...]) -> str:
         return f"no such key.{nearest(str(key)[:60], model.model_fields)}"
     if kind == "missing":
         return "this key is needed"
+    word = str(fault["input"])[:60] if isinstance(fault["input"], str) else ""
     if kind == "literal_error":
-        return f"no dtype {str(fault['input'])[:60]!r}.{nearest(str(fault['input'])[:60], get_args(Dtype))}"
+        return f"no dtype {word!r}.{nearest(word, get_args(Dtype))}"
     if kind == "string_pattern_mismatch":
-        return f"{str(fault['input'])[:60]!r} is no name: letters, digits and _ only"
+        return f"{word!r} is no name: letters, digits and _ only"
     shown = repr(fault["input"])
     given = f", not {shown[:60]}" if len(shown) < 2000 else ""
     return f"{fault['msg'][0].lower()}{fault['msg'][1:]}{given}"

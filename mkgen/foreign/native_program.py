@@ -22,7 +22,6 @@ from mkgen.expression import Expression, Int, evaluate, names
 from mkgen.foreign.native import C_START, PYTHON_START, HeadLaunch, Native
 from mkgen.ir.kernel import GIVEN as GIVEN_ROLES
 from mkgen.program import (
-    GIVEN,
     Buffer,
     BufferRole,
     Dtype,

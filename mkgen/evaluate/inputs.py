@@ -18,6 +18,9 @@ from mkgen.task import Sizes, Task, Tensor, Workload
 if TYPE_CHECKING:
     import torch
 
+#: What a counter among a module's buffers (`num_batches_tracked`) has counted already.
+_COUNTED = 41
+
 Inputs = dict[str, np.ndarray]
 Number = TypeVar("Number", int, float)
 
@@ -140,7 +143,11 @@ def _make_visible(tensor: torch.Tensor, task: str, name: str) -> None:
     # if a kernel forgot it. Only upward, because a running variance must stay positive.
     import torch
 
-    if not tensor.is_floating_point() or tensor.numel() == 0:
+    if not tensor.is_floating_point():
+        if tensor.dim() == 0 and tensor.dtype != torch.bool:
+            tensor.add_(_COUNTED)  # a counter that starts at 0 is 1 afterwards, whoever writes it
+        return
+    if tensor.numel() == 0:
         return
     if bool((tensor != tensor.flatten()[0]).any()):
         return

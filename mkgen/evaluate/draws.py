@@ -36,8 +36,9 @@ class Draws:
         precision: PrecisionClass,
         *,
         secret: bool = False,
-        draw: Callable[[], int] = secret_seed,
+        draw: Callable[[], int] | None = None,
     ) -> None:
+        """`draw` makes a secret seed; None: from the system's entropy."""
         self._judge, self._task, self._precision = judge, task, precision
         self._secret, self._draw = secret, draw
         self.seed: int | None = None if secret else judge.seed
@@ -61,13 +62,14 @@ class Draws:
             self._judge.forget(self.seed)
 
     def _chosen(self) -> int:
-        if self.seed is None:
-            for _ in range(_TRIES):
-                self.seed = self._draw()
-                if self._well_conditioned(self.seed):
-                    break
-                self._judge.forget(self.seed)
-        return self.seed
+        if self.seed is not None:
+            return self.seed
+        for _ in range(_TRIES):
+            self.seed = seed = (self._draw or secret_seed)()
+            if self._well_conditioned(seed):
+                break
+            self._judge.forget(seed)
+        return seed
 
     def _well_conditioned(self, seed: int) -> bool:
         """Whether the small sizes can judge with `seed`: a draw's accident is no one's fault."""

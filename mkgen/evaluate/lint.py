@@ -50,10 +50,10 @@ def lint(task: Task, judge: Judge) -> Lint:
     for case in judge.structured(task, task.precision):
         if case.unfit != NO_INPUT:
             found.structured[case.structure] = case.unfit
-    for extent, word in ((1, "one element"), (0, "no element")):
+    for extent in (1, 0):
         first = next(judge.thin(task, task.precision, extent), None)
         name = f"axis of {extent}" if first is None else first.name
-        found.structured[name] = "" if first else f"no axis of {word} has a result to judge by"
+        found.structured[name] = "" if first else "there is no result to judge by"
     return found
 
 

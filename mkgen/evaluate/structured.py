@@ -56,7 +56,7 @@ Floats = Callable[[np.ndarray, Domain, np.random.Generator], np.ndarray]
 def _offset(x: np.ndarray, domain: Domain, _: np.random.Generator) -> np.ndarray:
     if np.isinf(domain.high):
         return x * 10 + 5
-    return domain.high - (domain.high - x) / 10  # the upper tenth of its range
+    return np.asarray(domain.high - (domain.high - x) / 10)  # the upper tenth of its range
 
 
 def _tiny(x: np.ndarray, domain: Domain, _: np.random.Generator) -> np.ndarray:

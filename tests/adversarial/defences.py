@@ -90,7 +90,7 @@ def loose_tolerance(absolute: float) -> Any:
         off = np.abs(got.astype(np.float64) - expected.oracle)
         return Comparison(bool((off <= absolute).all()), _FIGURES, f"off by {off.max(initial=0)}")
 
-    return all_of(_judged_by(close), mock.patch.object(oracle.Judge, "controls", lambda *_: ""))
+    return all_of(_judged_by(close), mock.patch.object(oracle.Judge, "controls", return_value=""))
 
 
 def _judged_by(judge: Callable[[Expected, np.ndarray], Comparison]) -> Any:
@@ -124,12 +124,12 @@ def blind_to_state() -> Any:
     def close(expected: Expected, got: np.ndarray) -> Comparison:
         return Comparison(True, _FIGURES) if expected.state else strict(expected, got)
 
-    return all_of(_judged_by(close), mock.patch.object(oracle.Judge, "controls", lambda *_: ""))
+    return all_of(_judged_by(close), mock.patch.object(oracle.Judge, "controls", return_value=""))
 
 
 def known_seed() -> Any:
     """The seed is 0, as everybody knows."""
-    return mock.patch.object(draws, "secret_seed", lambda: 0)
+    return mock.patch.object(draws, "secret_seed", return_value=0)
 
 
 def no_heldout_sizes() -> Any:
@@ -147,17 +147,17 @@ def no_heldout_sizes() -> Any:
 
 def no_structured_inputs() -> Any:
     """Only the random draw."""
-    return mock.patch.object(oracle.Judge, "structured", lambda *_: [])
+    return mock.patch.object(oracle.Judge, "structured", return_value=[])
 
 
 def no_thin_sizes() -> Any:
     """No axis of one element or none."""
-    return mock.patch.object(protocol._Evaluation, "_thin", lambda *_: ())
+    return mock.patch.object(protocol._Evaluation, "_thin", return_value=())
 
 
 def no_repeats() -> Any:
     """Nothing runs twice."""
-    return mock.patch.object(execution.Execution, "_again", lambda *_: None)
+    return mock.patch.object(execution.Execution, "_again", return_value=None)
 
 
 def one_order(executor: Any) -> Any:
@@ -168,8 +168,8 @@ def one_order(executor: Any) -> Any:
 def no_limits() -> Any:
     """Whatever the compiler takes may be launched."""
     return all_of(
-        mock.patch.object(protocol, "launch_excess", lambda *_: ""),
-        mock.patch.object(protocol, "artifact_excess", lambda *_: ""),
+        mock.patch.object(protocol, "launch_excess", return_value=""),
+        mock.patch.object(protocol, "artifact_excess", return_value=""),
     )
 
 
@@ -190,9 +190,9 @@ def exit_zero_is_success() -> Any:
     def died(self: Any, watch: Any) -> Any:
         self.process.wait()
         self._buffer = b""
-        return _Left()
+        return _LeftError()
 
-    class _Left(Exception):
+    class _LeftError(Exception):
         pass
 
     strict = process.WorkerProcess.call
@@ -200,7 +200,7 @@ def exit_zero_is_success() -> Any:
     def call(self: Any, job: Any, timeout: float, resident: Any) -> Any:
         try:
             return strict(self, job, timeout, resident)
-        except _Left:
+        except _LeftError:
             return None
 
     return all_of(
@@ -266,3 +266,48 @@ def unchecked_cache() -> Any:
         return artifact.model_copy(update={"path": str(entry / artifact.path)})
 
     return mock.patch.object(cache.CompileCache, "get", get)
+
+
+def compare_as_it_was() -> Any:
+    """Puts right afterwards what a text patches in this process."""
+
+    @contextmanager
+    def kept() -> Iterator[None]:
+        before, testing = compare.compare, np.testing.assert_allclose
+        try:
+            yield
+        finally:
+            compare.compare, np.testing.assert_allclose = before, testing
+
+    return kept()
+
+
+def inputs_not_compared() -> Any:
+    """What a kernel did to its inputs is not looked at."""
+    import hostile
+
+    return mock.patch.object(hostile.HostileLoaded, "compares_inputs", False)
+
+
+def reference_of_what_is_left() -> Any:
+    """The reference runs after the kernel, on the arrays that it had."""
+    import hostile
+
+    def check(self: Any, case: Any, outputs: Any) -> Comparison:
+        left = hostile.HostileLoaded.latest.kept["x"]
+        right = all((o == left * 2).all() for o in outputs)
+        return Comparison(right, _FIGURES, "differs from the reference")
+
+    return mock.patch.object(oracle.Judge, "check", check)
+
+
+def slow_reader() -> Any:
+    """A harness that takes its time before it reads the outputs."""
+    import hostile
+
+    return mock.patch.object(hostile.HostileLoaded, "settle", 0.2)
+
+
+def no_memory_limit() -> Any:
+    """A worker may hold whatever there is."""
+    return mock.patch.object(process, "_resident", return_value=0)

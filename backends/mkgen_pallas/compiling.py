@@ -202,7 +202,9 @@ def _resources(
     found = {}
     if launches_itself(program):
         if not used:
-            raise RefusedError(f"{program.launcher}: no kernel of its own is in the compiled module")
+            raise RefusedError(
+                f"{program.launcher}: no kernel of its own is in the compiled module"
+            )
         return {
             entry: Resources(shared_bytes=vmem or None, code_bytes=code_bytes)
             for entry, vmem in used.items()

@@ -44,16 +44,20 @@ def task_of(record: Record) -> Task:
     with tempfile.TemporaryDirectory(prefix="mkgen-task-") as scratch:
         path = Path(scratch) / f"{record.task}.py"
         path.write_text(document["source"])
-        loaded = load_task(path, record.task)
-        try:
-            kept = _in_order(document, loaded)
-            inputs = {key: Tensor(**value) for key, value in kept["inputs"].items()}
-            # the rest comes from the record: --shape, --dtype and --precision may have changed it
-            task = Task(**{**kept, "inputs": inputs, "reference": loaded.reference})
-        except (ValidationError, TypeError, AttributeError, KeyError) as error:
-            raise UserError(
-                f"the task in the record of {record.task} is broken: {error}"
-            ) from error
+        return task_from(record, load_task(path, record.task))
+
+
+def task_from(record: Record, loaded: Task) -> Task:
+    """The task as it was judged, with the reference of `loaded`; nothing of it is run. UserError.
+
+    The rest comes from the record: --shape, --dtype and --precision may have changed it.
+    """
+    try:
+        kept = _in_order(record.task_document or {}, loaded)
+        inputs = {key: Tensor(**value) for key, value in kept["inputs"].items()}
+        task = Task(**{**kept, "inputs": inputs, "reference": loaded.reference})
+    except (ValidationError, TypeError, AttributeError, KeyError) as error:
+        raise UserError(f"the task in the record of {record.task} is broken: {error}") from error
     if task.hash != record.task_hash:
         raise UserError(
             f"the task in the record of {record.task} has the hash {task.hash[:12]}, but "
@@ -82,9 +86,13 @@ def _ordered(values: Mapping[str, Any], like: Iterable[str]) -> dict[str, Any]:
 
 def candidate_of(record: Record) -> tuple[Generator, TemplateCandidate]:
     """The generator and the candidate with the record's templates and parameters. UserError."""
+    return candidate_for(record, task_of(record))
+
+
+def candidate_for(record: Record, task: Task) -> tuple[Generator, TemplateCandidate]:
+    """As `candidate_of`, for the task that `record` is known to be of."""
     if record.variant is None:
         raise UserError(f"the record of {record.task} has no variant: nothing was generated")
-    task = task_of(record)
     backend = backend_named(record.target.backend)
     if record.target.arch not in backend.archs:
         hint = nearest(record.target.arch, backend.archs)

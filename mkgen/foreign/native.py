@@ -108,8 +108,8 @@ class Native:
 
     @property
     def sha(self) -> str:
-        """Hash of what the head says, whatever it looks like."""
-        return content_hash(self.head.canonical_json())
+        """Hash of the file: its head decides more than the text that is compiled shows."""
+        return content_hash(self.text)
 
     def error(self, place: tuple[str | int, ...], reason: str) -> UserError:
         """UserError at `place`, the path of a key of the head: ("launch", 0, "grid")."""
@@ -263,8 +263,8 @@ def _spell(place: tuple[str | int, ...]) -> str:
 
 def _reason(fault: Any, place: tuple[str | int, ...]) -> str:
     kind, key = fault["type"], place[-1] if place else ""
-    known = {"launch": HeadLaunch, "temporary": TemporaryBuffer}.get(str(place[0]) if place else "")
-    model = known if known is not None and len(place) > 2 else Head
+    inner: dict[str, type[Document]] = {"launch": HeadLaunch, "temporary": TemporaryBuffer}
+    model = inner.get(str(place[0]), Head) if len(place) > 2 else Head
     if kind == "extra_forbidden":
         return f"no such key.{nearest(str(key)[:60], model.model_fields)}"
     if kind == "missing":

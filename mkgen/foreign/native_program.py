@@ -67,6 +67,11 @@ class SourceCandidate:
         """The file as its author wrote it: what findings count their lines in."""
         return self.native.text
 
+    @property
+    def file(self) -> str:
+        """Its name."""
+        return self.native.name
+
     def program(self, workload: Workload) -> Program:
         """The file at the sizes of `workload`. UserError says which line of the head is wrong."""
         return self._assembly.program(workload)
@@ -261,7 +266,7 @@ class _Assembly:
             buffers=(*plan.inputs, *plan.outputs, *plan.temporaries),
             steps=self._steps(plan, source.name, values),
             variant=Variant(
-                templates=(TEMPLATE,), parameters={"head": native.sha[:16]}, index_bits=self.bits
+                templates=(TEMPLATE,), parameters={"file": native.sha[:16]}, index_bits=self.bits
             ),
             launcher=plan.launcher,
             constants=used,

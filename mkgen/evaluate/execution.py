@@ -105,7 +105,7 @@ class Execution:
         self.draws = draws or draws_of(candidate, settings)
         self.results: list[WorkloadResult] = []
         self.left_out: dict[str, str] = {}
-        """Structured inputs that cannot judge the task, with the reason."""
+        """Structured inputs that cannot judge the task and thin sizes it is not made for: why."""
         self.repeats = 1 if self.trusted else FOREIGN_REPEATS
         """Runs that are still to be done a second time."""
         self.timing = ""
@@ -184,7 +184,8 @@ class Execution:
         )
         try:
             # before there are inputs: a stranger's seed is drawn when its text is in the child
-            self._load(runner, workload)
+            if not self._load(runner, workload):
+                return
             case = self._case(workload)
             schedules = self.executor.orders(program)
             if workload.role != "check" and not self.settings.heldout_schedules:
@@ -198,12 +199,17 @@ class Execution:
         finally:
             runner.close()
 
-    def _load(self, runner: Runner, workload: Workload) -> None:
+    def _load(self, runner: Runner, workload: Workload) -> bool:
+        """Whether the program is ready; a text need not compile for an axis of no elements."""
         started = time.monotonic()
         try:
             runner.load(self.settings.run_timeout)
         except WorkerFailure as failure:
+            if workload.role == "thin" and failure.status is Status.COMPILE_FAILED:
+                self.left_out[workload.name] = "the text does not compile for it"
+                return False
             raise self._failed(_named(workload), "", failure, started) from failure
+        return True
 
     def _case(self, workload: Workload) -> Case:
         try:

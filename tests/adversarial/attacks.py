@@ -12,11 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import defences as off
-import hostile
 import torch
 from hostile import HostileCandidate, make_task, twice
 
-from mkgen.codegen.backend import Executor
 from mkgen.evaluate.inputs import draw
 from mkgen.record import Status
 from mkgen.task import Task
@@ -48,6 +46,11 @@ class Attack:
     without: dict[str, Any] = field(default_factory=dict)
     """Settings that differ where the defence is off."""
     quick: bool = True
+
+    def surroundings(self) -> Any:
+        """`around`; a text that is not to be refused hides its words from the tripwires."""
+        hides = self.status is not Status.REFUSED
+        return off.all_of(self.around(), off.no_tripwires() if hides else nullcontext())
 
     def candidate(self) -> HostileCandidate:
         """As a stranger sends it."""
@@ -183,7 +186,7 @@ ATTACKS = (
         around=off.no_structured_inputs,
     ),
     Attack(
-        "mean", (15,), kernel("y[...] = 1 / M"), WRONG, "allowed",
+        "mean", (15,), kernel("y[...] = 1 / max(M, 1)"), WRONG, "allowed",
         "budget from PyTorch's own error, per element", lambda: off.loose_tolerance(0.2),
         task=SOFTMAX, around=off.no_structured_inputs,
     ),
@@ -406,9 +409,42 @@ ATTACKS = (
         WRONG, "state seen", "state is compared like an output", off.blind_to_state,
         task=make_task(Counting, "counting"), quick=False,
     ),
+    Attack(
+        "reference-called", (28, 29),
+        kernel("import torch", "y[...] = torch.softmax(torch.from_numpy(x), -1).numpy()"),
+        Status.REFUSED, "softmax", "tripwires", off.no_tripwires, task=SOFTMAX,
+        around=off.no_structured_inputs,
+    ),
+    Attack(
+        "fallback-when-its-kernel-fails", (29, 30),
+        "import torch\n"
+        "def kernel(x, y):\n"
+        "    try:\n"
+        "        raise RuntimeError('no such kernel')\n"
+        "    except Exception:\n"
+        "        y[...] = torch.softmax(torch.from_numpy(x), -1).numpy()\n",
+        Status.REFUSED, "softmax", "tripwires", off.no_tripwires, task=SOFTMAX,
+        around=off.no_structured_inputs, quick=False,
+    ),
+    Attack(
+        "hidden-in-base64", (31,),
+        "import base64\n"
+        "exec(base64.b64decode('ZGVmIGtlcm5lbCh4LCB5KToKICAgIHlbLi4uXSA9IHggKiAyCg=='))\n",
+        Status.REFUSED, "exec", "tripwires", off.no_tripwires,
+    ),
+    Attack(
+        "harness-replaced-in-sys-modules", (31,),
+        kernel(
+            "y[...] = x * 2",
+            "x[...] = 0",
+            before="import sys\nsys.modules['hostile'].HostileLoaded.compares_inputs = False\n",
+        ),
+        Status.REFUSED, "sys.modules", "tripwires: a child can patch its own checks",
+        off.no_tripwires, quick=False,
+    ),
+    Attack(
+        "clock-patched", (4,),
+        kernel("y[...] = x * 2", before="import time\ntime.perf_counter = lambda: 0.0\n"),
+        Status.REFUSED, "perf_counter", "tripwires", off.no_tripwires, quick=False,
+    ),
 )  # fmt: skip
-
-
-def executor_of() -> type[Executor]:
-    """The executor of the hostile backend."""
-    return hostile.HostileExecutor

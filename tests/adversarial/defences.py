@@ -155,6 +155,11 @@ def no_thin_sizes() -> Any:
     return mock.patch.object(protocol._Evaluation, "_thin", return_value=())
 
 
+def no_tripwires() -> Any:
+    """No text is read before it runs."""
+    return mock.patch.object(protocol._Evaluation, "_tripwires", return_value=None)
+
+
 def no_repeats() -> Any:
     """Nothing runs twice."""
     return mock.patch.object(execution.Execution, "_again", return_value=None)

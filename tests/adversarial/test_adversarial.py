@@ -68,12 +68,12 @@ EACH = [
 
 @pytest.mark.parametrize("attack", EACH)
 def test_it_ends_as_it_should_and_only_its_defence_stops_it(workers, attack: Attack):
-    with attack.around():
+    with attack.surroundings():
         record = judged(attack.candidate(), workers, **attack.settings)
     assert record.status is attack.status, record.reason
     assert re.search(attack.reason, record.reason), record.reason
     changed = attack.settings | attack.without
-    with attack.around(), attack.off():
+    with attack.surroundings(), attack.off():
         if attack.local:
             with LocalWorkers() as local:
                 fooled = judged(attack.candidate(), local, **changed)

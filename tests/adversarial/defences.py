@@ -316,3 +316,74 @@ def slow_reader() -> Any:
 def no_memory_limit() -> Any:
     """A worker may hold whatever there is."""
     return mock.patch.object(process, "_resident", return_value=0)
+
+
+def one_plain_order() -> Any:
+    """One order of blocks and threads, and no fences."""
+    from mkgen_simt.host import SimtHostExecutor
+    from mkgen_triton.interpreter import InterpreterExecutor
+
+    return all_of(one_order(SimtHostExecutor), one_order(InterpreterExecutor))
+
+
+def no_guard_zones() -> Any:
+    """What lies beside a buffer is not looked at."""
+    from mkgen_simt.memory import Block
+
+    return mock.patch.object(Block, "check", return_value=None)
+
+
+def inputs_not_remembered() -> Any:
+    """What a kernel did to its inputs is not looked at."""
+    from mkgen_simt.memory import Block
+
+    return mock.patch.object(Block, "remember", return_value=None)
+
+
+def zeroed_buffers() -> Any:
+    """Buffers that nobody wrote hold zeros, as they do on a good day."""
+    from mkgen_simt.memory import Block
+
+    return mock.patch.object(Block, "poison", lambda self: self._bytes.fill(0))
+
+
+def nothing_poisoned() -> Any:
+    """Outputs hold what the last run left there."""
+    from mkgen_simt.memory import Block
+
+    return mock.patch.object(Block, "poison", return_value=None)
+
+
+def fresh_addresses() -> Any:
+    """Every run has buffers of its own, and none of them is ever freed."""
+    from mkgen_simt.host import SimtProgram
+    from mkgen_simt.memory import Memory
+
+    kept = []
+
+    def memory(self: Any, inputs: Any, fenced: bool) -> Any:
+        kept.append(Memory(self._program, inputs, fenced))
+        return kept[-1]
+
+    return mock.patch.object(SimtProgram, "_memory", memory)
+
+
+def roomy_host() -> Any:
+    """SIMT-on-host gives a block as much shared memory as it asks for."""
+    from mkgen_simt import host
+
+    return mock.patch.dict(host.SHARED_LIMIT, {"cuda": 1 << 20})
+
+
+def no_triton_guards() -> Any:
+    """What lies beside a tensor is not looked at."""
+    from mkgen_triton.guards import Guards
+
+    return mock.patch.object(Guards, "check", return_value=None)
+
+
+def any_launcher() -> Any:
+    """A launcher may compute its result whichever way it likes."""
+    from mkgen_pallas import compiling
+
+    return mock.patch.object(compiling, "launches_itself", return_value=False)

@@ -70,6 +70,9 @@ class HostileExecutor(FakeExecutor):
     name = "hostile-python"
     schedules = ("first", "second")
 
+    def reads(self, program: Program) -> bool:
+        return True
+
     def load(self, program: Program, artifact: Artifact | None, directory: Path) -> Loaded:
         return HostileLoaded(program)
 

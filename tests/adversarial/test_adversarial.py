@@ -14,6 +14,7 @@ from evaluate_support import PROFILE
 from hostile import HostileBackend, HostileCandidate
 
 from mkgen.codegen.backend import Arch
+from mkgen.evaluate.cache import CompileCache
 from mkgen.evaluate.oracle import Judge
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.protocol import Settings, evaluate
@@ -56,9 +57,15 @@ def workers(plugin):
         yield made
 
 
-def judged(candidate, workers, **changes):
-    settings = {"judge": Judge(scales), "run_timeout": 30.0, "compile_timeout": 30.0} | changes
-    return evaluate(candidate, workers, Settings(**settings))
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A text is compiled once, not again where a defence is off."""
+    return CompileCache(tmp_path_factory.mktemp("cache"))
+
+
+def judged(candidate, workers, cache=None, **changes):
+    settings = {"judge": Judge(scales), "run_timeout": 60.0, "compile_timeout": 60.0} | changes
+    return evaluate(candidate, workers, Settings(cache=cache, **settings))
 
 
 EACH = [
@@ -67,18 +74,18 @@ EACH = [
 
 
 @pytest.mark.parametrize("attack", EACH)
-def test_it_ends_as_it_should_and_only_its_defence_stops_it(workers, attack: Attack):
+def test_it_ends_as_it_should_and_only_its_defence_stops_it(workers, cache, attack: Attack):
     with attack.surroundings():
-        record = judged(attack.candidate(), workers, **attack.settings)
+        record = judged(attack.candidate(), workers, cache, **attack.settings)
     assert record.status is attack.status, record.reason
     assert re.search(attack.reason, record.reason), record.reason
     changed = attack.settings | attack.without
     with attack.surroundings(), attack.off():
         if attack.local:
             with LocalWorkers() as local:
-                fooled = judged(attack.candidate(), local, **changed)
+                fooled = judged(attack.candidate(), local, cache, **changed)
         else:
-            fooled = judged(attack.candidate(), workers, **changed)
+            fooled = judged(attack.candidate(), workers, cache, **changed)
     assert fooled.status is Status.PASS, fooled.reason
 
 

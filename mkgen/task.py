@@ -66,7 +66,8 @@ class Workload(Document):
     """Concrete sizes. `heldout` ones are never shown to a generator."""
 
     name: str
-    role: Literal["bench", "check", "heldout", "user"]
+    role: Literal["bench", "check", "heldout", "user", "thin"]
+    """thin: made of check sizes, with an axis of one element or of none."""
     sizes: Sizes
 
 

@@ -10,10 +10,11 @@ from typing import Any, Literal
 import numpy as np
 
 from mkgen.codegen.backend import Arrays, Loaded
-from mkgen.errors import ExecutionError
+from mkgen.errors import ExecutionError, InputChangedError
 from mkgen.program import GIVEN, Buffer, BufferRole, Glue, Launch, Program, Repeat, Simt
 
-#: What the caller must supply; everything else is filled here.
+#: Buffers that no kernel may change.
+_READ_ONLY = (BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.CONSTANT)
 _WARM_UP = 3
 #: No buffer's name: beside the buffers it holds what empties the cache.
 _FLUSH = ""
@@ -134,15 +135,31 @@ class GpuLoaded(Loaded):
         """`runtime` has the module of `program` loaded."""
         self._program = program
         self._runtime = runtime
+        self._kept: dict[str, int] = {}
+        """Device addresses that runs use one after another, by buffer name."""
 
     def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
         """See Loaded.run."""
-        with self._placed(inputs) as memory:
-            bound = self._bind(memory)
+        try:
+            self._place(self._kept, inputs)
+            bound = self._bind(self._kept)
             self._execute(bound, "prepare")
             self._execute(bound, "run")
             self._runtime.synchronize()
+            self._check_unchanged(inputs)
             return self._read(bound)
+        except BaseException as error:
+            # After a fault a device refuses every call, frees included; the first error tells.
+            try:
+                self.rest()
+            except ExecutionError as refused:
+                error.add_note(f"then, {refused}")
+            raise
+
+    def rest(self) -> None:
+        """Frees the buffers that runs use one after another."""
+        kept, self._kept = self._kept, {}
+        self._release(kept)
 
     def time(self, inputs: Arrays, samples: int) -> list[float]:
         """See Loaded.time. Each sample starts with a last-level cache full of other data."""
@@ -165,19 +182,18 @@ class GpuLoaded(Loaded):
             return [self._runtime.timed(cold, work) for _ in range(samples)]
 
     def close(self) -> None:
-        """Unloads the module."""
-        self._runtime.close()
+        """Frees the buffers and unloads the module."""
+        try:
+            self.rest()
+        finally:
+            self._runtime.close()
 
     @contextmanager
     def _placed(self, inputs: Arrays) -> Iterator[dict[str, int]]:
         """Device addresses by buffer name, every buffer filled; freed at the end."""
         memory: dict[str, int] = {}
         try:
-            for buffer in self._program.buffers:
-                if buffer.alias is None:
-                    flat = storage(buffer, self._given(buffer, inputs))
-                    memory[buffer.name] = self._runtime.allocate(flat.nbytes)
-                    self._runtime.upload(memory[buffer.name], flat)
+            self._place(memory, inputs)
             yield memory
         except BaseException as error:
             # After a fault a device refuses every call, frees included; the first error tells.
@@ -187,6 +203,29 @@ class GpuLoaded(Loaded):
                 error.add_note(f"then, {refused}")
             raise
         self._release(memory)
+
+    def _place(self, memory: dict[str, int], inputs: Arrays) -> None:
+        """Fills every buffer; those that `memory` has no address of are allocated."""
+        for buffer in self._program.buffers:
+            if buffer.alias is None:
+                flat = storage(buffer, self._given(buffer, inputs))
+                if buffer.name not in memory:
+                    memory[buffer.name] = self._runtime.allocate(flat.nbytes)
+                self._runtime.upload(memory[buffer.name], flat)
+
+    def _check_unchanged(self, inputs: Arrays) -> None:
+        """InputChangedError when a buffer that may only be read holds other bytes than given."""
+        shared = {b.alias for b in self._program.buffers if b.alias is not None}
+        for buffer in self._program.with_role(*_READ_ONLY):
+            if buffer.alias is not None or buffer.name in shared:
+                continue
+            before = storage(buffer, self._given(buffer, inputs))
+            after = np.empty_like(before)
+            self._runtime.download(self._kept[buffer.name], after)
+            if before.tobytes() != after.tobytes():
+                raise InputChangedError(
+                    f"the program changed buffer {buffer.name!r}, whose role is {buffer.role.value}"
+                )
 
     def _given(self, buffer: Buffer, inputs: Arrays) -> np.ndarray | None:
         value = inputs.get(buffer.name)

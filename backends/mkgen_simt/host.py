@@ -131,6 +131,8 @@ class SimtProgram(Loaded):
         """Loads `library`, the built text of `program`. ExecutionError when it cannot be."""
         self._program = program
         self._seed = seed
+        self._memories: dict[bool, Memory] = {}
+        """By whether it is fenced; kept, so that a run finds other values at known addresses."""
         # The kernel's object names no libraries; libm is not in every Python's global scope.
         ctypes.CDLL(
             "libm.so.6" if platform.libc_ver()[0] == "glibc" else None, mode=ctypes.RTLD_GLOBAL
@@ -151,7 +153,7 @@ class SimtProgram(Loaded):
         order = ORDERS.get(schedule or "forward")
         if order is None:
             raise ExecutionError(f"no thread order {schedule!r}.{nearest(schedule, ORDERS)}")
-        memory = Memory(self._program, inputs, fenced=schedule == FENCED)
+        memory = self._memory(inputs, fenced=schedule == FENCED)
         addresses = [*memory.addresses(), 0]
         arguments = (ctypes.c_void_p * len(addresses))(*addresses)
         self._library.mkgen_simt_configure(order, self._seed)
@@ -163,6 +165,18 @@ class SimtProgram(Loaded):
             raise ExecutionError(f"the launcher {self._program.launcher} returned error {status}")
         memory.check()
         return memory.results()
+
+    def _memory(self, inputs: Arrays, fenced: bool) -> Memory:
+        memory = self._memories.get(fenced)
+        if memory is None:
+            memory = self._memories[fenced] = Memory(self._program, inputs, fenced)
+        else:
+            memory.refill(inputs)
+        return memory
+
+    def rest(self) -> None:
+        """Frees the buffers."""
+        self._memories.clear()
 
     def launches(self) -> list[tuple[str, tuple[int, ...], tuple[int, ...], int]]:
         """(kernel, grid, block, bytes of dynamic shared memory) of the last run, the first 256."""
@@ -177,6 +191,7 @@ class SimtProgram(Loaded):
 
     def close(self) -> None:
         """Unloads the text and frees its stacks."""
+        self.rest()
         if self._library is not None:
             self._library.mkgen_simt_release()
             _ctypes.dlclose(self._library._handle)

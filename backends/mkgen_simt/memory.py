@@ -86,13 +86,16 @@ class Block:
             start = GUARD + (align - base % (2 * align)) % (2 * align)
             self._bytes = raw[start : start + size]
             self._guards = (raw[start - GUARD : start], raw[start + size : start + size + GUARD])
-        for guard in self._guards:
-            guard[:] = self._pattern
         self.address = self._bytes.ctypes.data
         storage = self._bytes.view(self.dtype)
         strides = tuple(s * self.dtype.itemsize for s in _strides(buffer))
         self.array: np.ndarray = np.lib.stride_tricks.as_strided(storage, buffer.shape, strides)
         self._before: bytes | None = None
+
+    def guard(self) -> None:
+        """Makes the guard zones whole."""
+        for zone in self._guards:
+            zone[:] = self._pattern
 
     def poison(self) -> None:
         """NaN, or the lowest integer; bytes without either get a pattern."""
@@ -140,7 +143,7 @@ class Block:
 
 
 class Memory:
-    """Every buffer of a program, ready for one run."""
+    """Every buffer of a program, ready for a run; for the next one after `refill`."""
 
     def __init__(self, program: Program, inputs: Arrays, fenced: bool = False) -> None:
         """Storage for `program`: filled from `inputs` and initial values, else poisoned."""
@@ -149,11 +152,17 @@ class Memory:
         for buffer in program.buffers:
             if buffer.alias is None:
                 self._blocks[buffer.name] = Block(buffer, fenced)
+        self.refill(inputs)
+
+    def refill(self, inputs: Arrays) -> None:
+        """Other values at the same addresses, and nothing left of the last run."""
+        program = self._program
         written = {program.buffer(b.alias).name for b in program.buffers if b.alias is not None}
         for buffer in program.buffers:
             if buffer.alias is not None:
                 continue
             block = self._blocks[buffer.name]
+            block.guard()
             self._set(block, inputs)
             if buffer.role in READ_ONLY and buffer.name not in written:
                 block.remember()

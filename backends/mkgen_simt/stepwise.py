@@ -156,17 +156,39 @@ class StepRunner(Loaded):
         """Runs `program` with the kernels that `device` holds."""
         self._program = program
         self._device = device
+        self._kept: dict[str, _Storage] | None = None
 
     def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
         """Runs every step once; see Loaded.run. `schedule` is ignored: there is one only."""
-        memory = self._allocate(inputs)
+        memory = self._refilled(inputs)
         try:
             for _ in self._walk(memory, ("prepare", "run")):
                 pass
             self._device.finish()
             return self._results(memory, set(inputs))
-        finally:
-            self._release(memory)
+        except BaseException:
+            self.rest()  # whatever went wrong must not meet the next run
+            raise
+
+    def rest(self) -> None:
+        """Frees the buffers that runs use one after another."""
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            self._release(kept)
+
+    def close(self) -> None:
+        """Frees the buffers."""
+        self.rest()
+
+    def _refilled(self, inputs: Arrays) -> dict[str, _Storage]:
+        """The buffers of the last run with fresh contents: other values at the same addresses."""
+        if self._kept is None:
+            self._kept = self._allocate(inputs)
+            return self._kept
+        for storage in {id(s): s for s in self._kept.values()}.values():
+            storage.image = self._image(storage.buffers, inputs)
+            self._device.write(storage.block, storage.image)
+        return self._kept
 
     def time(self, inputs: Arrays, samples: int) -> list[float]:
         """Seconds of `samples` runs by device events, cache flushed before each."""

@@ -46,12 +46,16 @@ class Guards:
         whole = torch.empty((GUARD + size + GUARD,), dtype=torch.uint8)
         word = bytes([FILL]) if given else _WORDS.get(str(dtype), _BYTE)
         zone = torch.tensor(list(word), dtype=torch.uint8).repeat(GUARD // len(word))
-        whole[:GUARD] = zone
-        whole[GUARD + size :] = zone
         self._held.append((label, whole, zone))
+        _guard(whole, zone)
         inner = whole[GUARD : GUARD + size].view(dtype)
         poison(inner)
         return inner.view(shape)
+
+    def renew(self) -> None:
+        """Makes all guard zones whole."""
+        for _, whole, zone in self._held:
+            _guard(whole, zone)
 
     def check(self) -> None:
         """ExecutionError when something wrote into a guard zone."""
@@ -65,6 +69,11 @@ class Guards:
                         f"at byte {first} from its {'end' if side == 'after' else 'start'}; "
                         "check the store's mask"
                     )
+
+
+def _guard(whole: Any, zone: Any) -> None:
+    whole[:GUARD] = zone
+    whole[-GUARD:] = zone
 
 
 def poison(tensor: Any) -> None:

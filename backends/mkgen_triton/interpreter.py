@@ -80,17 +80,17 @@ class Interpreted(Loaded):
     def __init__(self, program: Program, launcher: Callable[..., Any]) -> None:
         self._program = program
         self._launcher = launcher
+        self._kept: dict[bool, tuple[Guards, dict[str, Any]]] = {}
+        """Guards and arguments by whether they are fenced: the next run's values go there."""
 
     def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
         """Runs the launcher on guarded copies; memory it allocates is poisoned and guarded too.
 
         Raises ExecutionError when a kernel fails, writes out of bounds or changes an input.
         """
-        guards = Guards(fenced=schedule == FENCED)
-        arguments: dict[str, Any] = {}
-        for name, tensor in make_arguments(self._program, inputs).items():
-            held = guards.allocate(repr(name), tuple(tensor.shape), tensor.dtype, given=True)
-            arguments[name] = held.copy_(tensor)
+        fenced = schedule == FENCED
+        given_guards, arguments = self._arguments(inputs, fenced)
+        guards = Guards(fenced)
         given = {name: tensor.clone() for name, tensor in arguments.items()}
         with (
             _order(schedule),
@@ -109,9 +109,30 @@ class Interpreted(Loaded):
                     f"{type(cause).__name__}: {cause}"
                 ) from error
         guards.check()
+        given_guards.check()
         before = {name: to_numpy(tensor) for name, tensor in given.items()}
         check_unchanged(self._program, before, arguments)
         return collect(self._program, returned, arguments)
+
+    def _arguments(self, inputs: Arrays, fenced: bool) -> tuple[Guards, dict[str, Any]]:
+        """Guarded arguments, at the addresses of the last run's, and what watches them."""
+        made = make_arguments(self._program, inputs)
+        if fenced not in self._kept:
+            guards = Guards(fenced)
+            held = {
+                name: guards.allocate(repr(name), tuple(tensor.shape), tensor.dtype, given=True)
+                for name, tensor in made.items()
+            }
+            self._kept[fenced] = guards, held
+        guards, held = self._kept[fenced]
+        guards.renew()
+        for name, tensor in made.items():
+            held[name].copy_(tensor)
+        return guards, dict(held)
+
+    def rest(self) -> None:
+        """Gives up the arguments' memory."""
+        self._kept.clear()
 
 
 @contextmanager

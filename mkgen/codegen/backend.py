@@ -80,8 +80,8 @@ class Loaded(ABC):
 
         Outputs are poisoned before the run (NaN, or the dtype's lowest integer) and returned by
         buffer name; mutated STATE buffers too. `schedule` is one of the executor's schedules.
-        While the program stays loaded, buffers keep their addresses from run to run of one
-        schedule, so that what a kernel remembers by address is stale. Raises InputChangedError
+        Until `rest`, buffers keep their addresses from run to run of one schedule, so that what a
+        kernel remembers by address is stale. Raises InputChangedError
         when an input is not as it was, ExecutionError when the runtime reports a fault.
         """
 
@@ -95,6 +95,9 @@ class Loaded(ABC):
         The larger figure counts: drivers report the L2, and some devices have a cache behind it.
         """
         return max(FLUSH_FACTOR * max(self.cache_bytes, reported), 1 << 20)
+
+    def rest(self) -> None:  # noqa: B027  (most keep nothing)
+        """Frees the buffers that `run` keeps: another program is going to run."""
 
     def close(self) -> None:  # noqa: B027  (most have nothing to free)
         """Frees what `load` took."""

@@ -21,31 +21,39 @@ def controls_verdict(cases: Sequence[Case]) -> str:
     for case in cases:
         if not any(e.oracle.size for e in case.expected):
             return f"{case.workload.name}: the outputs have no elements; give it larger sizes"
-        for expected in case.expected:
-            for name, answer in _controls(expected, case.inputs):
-                if compare(expected, answer).ok:
-                    return (
-                        f"{case.workload.name}: {name} passes for {expected.label}; choose inputs "
-                        "for which the right answer differs from it"
-                    )
+        for name, label in passing(case):
+            return (
+                f"{case.workload.name}: {name} passes for {label}; choose inputs for which the "
+                "right answer differs from it"
+            )
     return ""
 
 
-def _controls(
+def passing(case: Case) -> Iterator[tuple[str, str]]:
+    """Every control that passes on `case`, with the label of the output it passes for."""
+    for expected in case.expected:
+        for name, answer in wrong_answers(expected, case.inputs):
+            if compare(expected, answer).ok:
+                yield name, expected.label
+
+
+def wrong_answers(
     expected: Expected, inputs: dict[str, np.ndarray]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Wrong answers for one output, by name."""
+    """What a kernel that computes nothing gives for one output, by name."""
     want, dtype = expected.oracle, expected.dtype
     if not want.size:
         return
     yield "the answer zero everywhere", np.zeros(want.shape, dtype)
+    yield "the answer one everywhere", np.ones(want.shape, dtype)
     # The mean of one element is that element: it is no wrong answer there.
     if want.size > 1:
         yield "the mean of the right answer", np.full(want.shape, _mean(want, dtype), dtype)
     yield "an unwritten (NaN, lowest or true) output", np.full(want.shape, _poison(dtype), dtype)
+    if expected.state:
+        yield "state left as it was", inputs[expected.state]
     for name, array in inputs.items():
-        # State starts as its old value: a kernel that leaves it alone is a copy, too.
-        if array.size == want.size:
+        if name != expected.state and array.size == want.size:
             with np.errstate(invalid="ignore", over="ignore"):
                 yield f"a copy of the input {name}", array.reshape(want.shape).astype(dtype)
 

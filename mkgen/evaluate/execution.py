@@ -12,11 +12,13 @@ import numpy as np
 from mkgen.codegen.backend import Executor
 from mkgen.errors import UserError
 from mkgen.evaluate.compare import worst
+from mkgen.evaluate.draws import Draws
 from mkgen.evaluate.inputs import Inputs
 from mkgen.evaluate.jobs import Description, Runner, accepts, compile_program, describe
 from mkgen.evaluate.oracle import Case
 from mkgen.evaluate.pool import Lease, Workers
 from mkgen.evaluate.process import WorkerFailure
+from mkgen.evaluate.structured import NO_INPUT, smallest
 from mkgen.program import GIVEN, Artifact, BufferRole, Program
 from mkgen.record import ErrorFigures, Evidence, EvidenceKind, Status, WorkloadResult
 from mkgen.task import Workload
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Failures that say something of this machine, not of the candidate.
 _NOT_ITS_FAULT = (Status.NO_TOOLCHAIN, Status.UNSUPPORTED)
+#: Runs of a stranger's text that are repeated, each in another order where there are several.
+FOREIGN_REPEATS = 3
 
 
 class Stop(Exception):  # noqa: N818  the end of one candidate, not an error of ours
@@ -42,6 +46,12 @@ def is_trusted(candidate: Candidate) -> bool:
     return candidate.origin == "template"
 
 
+def draws_of(candidate: Candidate, settings: Settings) -> Draws:
+    """The inputs of `candidate`: secret until it is loaded, unless the text is ours."""
+    secret = not is_trusted(candidate)
+    return Draws(settings.judge, candidate.task, candidate.precision, secret=secret)
+
+
 @dataclass(frozen=True)
 class Programs:
     """One text at every size."""
@@ -50,6 +60,8 @@ class Programs:
     bench: Program
     small: tuple[tuple[Workload, Program], ...]
     """Check and held-out sizes."""
+    thin: tuple[tuple[Workload, Program], ...] = ()
+    """Check sizes with an axis of one element or none, where the candidate can have them."""
 
     def uncovered(self) -> str:
         """What the small sizes do not show of the text; empty when they show all."""
@@ -77,21 +89,34 @@ class Execution:
     """Runs a candidate by one executor and judges what comes out."""
 
     def __init__(
-        self, candidate: Candidate, workers: Workers, settings: Settings, executor: Executor
+        self,
+        candidate: Candidate,
+        workers: Workers,
+        settings: Settings,
+        executor: Executor,
+        draws: Draws | None = None,
     ) -> None:
+        """`draws`: the candidate's inputs, where other executors have the same."""
         self.candidate = candidate
         self.workers = workers
         self.settings = settings
         self.executor = executor
+        self.trusted = is_trusted(candidate)
+        self.draws = draws or draws_of(candidate, settings)
         self.results: list[WorkloadResult] = []
-        self.compared_twice = False
+        self.left_out: dict[str, str] = {}
+        """Structured inputs that cannot judge the task and thin sizes it is not made for: why."""
+        self.repeats = 1 if self.trusted else FOREIGN_REPEATS
+        """Runs that are still to be done a second time."""
         self.timing = ""
 
     def go(self, programs: Programs, artifact: Artifact) -> tuple[list[Evidence], str]:
         """Evidence, and why there is none where there is not. Stop when the candidate is wrong."""
         emulates = self.executor.kind is EvidenceKind.EMULATED
         whole = [(programs.workload, programs.bench)] if not emulates else []
-        work = [*whole, *programs.small]
+        # compiling for a target takes seconds, and what a thin size shows is in the text
+        thin = programs.thin if emulates and not self.executor.needs_artifact else ()
+        work = [*whole, *programs.small, *thin]
         try:
             with self.workers.lease(self.candidate.backend, self.executor.role) as lease:
                 description = self._ask(lease, work)
@@ -101,7 +126,7 @@ class Execution:
                     for workload, program in work:
                         self._workload(lease, workload, program, artifacts[workload.name])
                 finally:
-                    if not is_trusted(self.candidate):
+                    if not self.trusted:
                         # what strange code left behind must not meet the next candidate
                         lease.discard()
         except _Declined as declined:
@@ -141,7 +166,7 @@ class Execution:
                 program,
                 settings.cache,
                 settings.compile_timeout,
-                trusted=is_trusted(self.candidate),
+                trusted=self.trusted,
             )
         except WorkerFailure as failure:
             text = f"{workload.name}, compiled for {self.executor.name}: {failure.message}"
@@ -150,32 +175,86 @@ class Execution:
     def _workload(
         self, lease: Lease, workload: Workload, program: Program, artifact: Artifact | None
     ) -> None:
-        try:
-            case = self.settings.judge.case(self.candidate.task, workload, self.candidate.precision)
-        except UserError as error:
-            raise Stop(Status.BAD_TASK, str(error)) from error
-        if case.ill_conditioned:
-            raise Stop(Status.ILL_CONDITIONED, case.ill_conditioned)
         runner = Runner(
             lease,
             self.workers.new_directory("arrays-"),
             self.executor.name,
             program,
             artifact,
-            _inputs(program, case),
         )
         try:
+            # before there are inputs: a stranger's seed is drawn when its text is in the child
+            if not self._load(runner, workload):
+                return
+            case = self._case(workload)
             schedules = self.executor.orders(program)
             if workload.role != "check" and not self.settings.heldout_schedules:
                 schedules = schedules[:1]
-            for schedule in schedules:
-                outputs = self._run(runner, case, program, schedule)
-                if workload.role == "check" and not self.compared_twice:
-                    self._again(runner, case, schedule, outputs)
+            runner.give(_inputs(program, case))
+            seen = [self._run_twice(runner, case, program, s, len(schedules)) for s in schedules]
+            if workload == smallest(self.candidate.task) and self._structures():
+                self._structured(runner, case, program, schedules[0], seen[0])
             if workload.role == "bench" and self.settings.samples:
                 self._time(runner)
         finally:
             runner.close()
+
+    def _load(self, runner: Runner, workload: Workload) -> bool:
+        """Whether the program is ready; a text need not compile for an axis of no elements."""
+        started = time.monotonic()
+        try:
+            runner.load(self.settings.run_timeout)
+        except WorkerFailure as failure:
+            if workload.role == "thin" and failure.status is Status.COMPILE_FAILED:
+                self.left_out[workload.name] = "the text does not compile for it"
+                return False
+            raise self._failed(_named(workload), "", failure, started) from failure
+        return True
+
+    def _case(self, workload: Workload) -> Case:
+        try:
+            case = self.draws.case(workload)
+        except UserError as error:
+            raise Stop(Status.BAD_TASK, str(error)) from error
+        if case.ill_conditioned:
+            raise Stop(Status.ILL_CONDITIONED, case.ill_conditioned)
+        return case
+
+    def _structures(self) -> bool:
+        """Whether this executor is asked about structured inputs: a sanitizer looks elsewhere."""
+        return self.executor.kind is not EvidenceKind.SANITIZED
+
+    def _structured(
+        self,
+        runner: Runner,
+        plain: Case,
+        program: Program,
+        schedule: str,
+        first: dict[str, np.ndarray],
+    ) -> None:
+        """Other values at the same addresses, one pattern after another, in one order."""
+        for case in self.draws.structured():
+            if case.unfit:
+                self.left_out[case.structure] = case.unfit
+                continue
+            runner.give(_inputs(program, case))
+            self._run(runner, case, program, schedule)
+        if not self.trusted:  # what the values in between left behind must not show
+            runner.give(_inputs(program, plain))
+            self._again(runner, plain, schedule, first)
+
+    def _run_twice(
+        self, runner: Runner, case: Case, program: Program, schedule: str, orders: int
+    ) -> dict[str, np.ndarray]:
+        """Runs, and repeats while repeats are due: in one order after another where there are."""
+        outputs = self._run(runner, case, program, schedule)
+        if case.workload.role == "check":
+            for _ in range(min(self.repeats, 1 if orders > 1 else FOREIGN_REPEATS)):
+                self.repeats -= 1
+                if not self.trusted:  # the files may not be as they were given
+                    runner.give(_inputs(program, case))
+                self._again(runner, case, schedule, outputs)
+        return outputs
 
     def _run(
         self, runner: Runner, case: Case, program: Program, schedule: str
@@ -199,7 +278,6 @@ class Execution:
     def _again(
         self, runner: Runner, case: Case, schedule: str, first: dict[str, np.ndarray]
     ) -> None:
-        self.compared_twice = True
         started = time.monotonic()
         second = self._guarded(runner, case, schedule)
         for name, array in first.items():
@@ -214,10 +292,15 @@ class Execution:
         try:
             return runner.run(schedule, self.settings.run_timeout)
         except WorkerFailure as failure:
-            if failure.status in _NOT_ITS_FAULT:
-                raise _Declined(failure.message) from failure
-            seconds = time.monotonic() - started
-            raise self._stop(case, schedule, failure.status, failure.message, seconds) from failure
+            raise self._failed(case, schedule, failure, started) from failure
+
+    def _failed(
+        self, case: Case, schedule: str, failure: WorkerFailure, started: float
+    ) -> Exception:
+        if failure.status in _NOT_ITS_FAULT:
+            return _Declined(failure.message)
+        seconds = time.monotonic() - started
+        return self._stop(case, schedule, failure.status, failure.message, seconds)
 
     def _time(self, runner: Runner) -> None:
         started = time.monotonic()
@@ -245,8 +328,8 @@ class Execution:
     ) -> None:
         self.results.append(
             WorkloadResult(
-                workload=case.workload.name,
-                role=case.workload.role,
+                workload=case.name,
+                role="structured" if case.structure else case.workload.role,
                 executor=self.executor.name,
                 schedule=schedule,
                 status=status,
@@ -267,12 +350,13 @@ class Execution:
     ) -> Stop:
         self._add(case, schedule, status, message, seconds, error)
         order = f" in order {schedule!r}" if schedule else ""
-        return Stop(status, f"{case.workload.name} on {self.executor.name}{order}: {message}")
+        return Stop(status, f"{case.name} on {self.executor.name}{order}: {message}")
 
     def _evidence(
         self, programs: Programs, artifact: Artifact, description: Description
     ) -> list[Evidence]:
-        shown = dict.fromkeys(result.workload for result in self.results)
+        real = ("bench", "check", "heldout", "user")
+        shown = dict.fromkeys(r.workload for r in self.results if r.role in real)
         figures = worst(result.error for result in self.results)
         orders = [order for order in self.executor.orders(programs.bench) if order]
         widths = {
@@ -282,6 +366,10 @@ class Execution:
         }
         parts = [f"sub-group of {w}" for w in sorted(widths)]
         parts += [f"orders {', '.join(orders)}"] if orders else []
+        beside = [r.workload for r in self.results if r.role not in real]
+        parts += [f"also {', '.join(beside)}"] if beside else []
+        unfit = [f"{name} ({why})" for name, why in self.left_out.items() if why != NO_INPUT]
+        parts += [f"without {', '.join(unfit)}"] if unfit else []
         if figures is not None:
             parts.append(f"worst error {figures.share:.2g} of its budget")
         made = Evidence(
@@ -314,6 +402,11 @@ def clock_conflict(seconds: Sequence[float], wall: float) -> str:
         f"{len(seconds)} runs add up to {sum(seconds):.3g} s, the clock here says {wall:.3g} s; "
         "the device's times are not credible"
     )
+
+
+def _named(workload: Workload) -> Case:
+    """What stands for a case that is not drawn yet."""
+    return Case(workload, {}, (), "")
 
 
 def _inputs(program: Program, case: Case) -> Inputs:

@@ -18,6 +18,9 @@ from mkgen.task import Sizes, Task, Tensor, Workload
 if TYPE_CHECKING:
     import torch
 
+#: What a counter among a module's buffers (`num_batches_tracked`) has counted already.
+_COUNTED = 41
+
 Inputs = dict[str, np.ndarray]
 Number = TypeVar("Number", int, float)
 
@@ -25,21 +28,22 @@ Number = TypeVar("Number", int, float)
 def draw(task: Task, workload: Workload, seed: int) -> Inputs:
     """The inputs of `task` at `workload`: the same for the same seed, whatever else is drawn."""
     return {
-        name: _draw(tensor, workload.sizes, _generator(seed, task.name, workload.name, name), name)
+        name: _draw(tensor, workload.sizes, generator(seed, task.name, workload.name, name), name)
         for name, tensor in task.inputs.items()
     }
 
 
-def _generator(*parts: object) -> np.random.Generator:
+def generator(*parts: object) -> np.random.Generator:
+    """Random numbers that depend on `parts` alone."""
     return np.random.default_rng(int(content_hash(*(str(p) for p in parts)), 16))
 
 
-def _draw(tensor: Tensor, sizes: Sizes, generator: np.random.Generator, name: str) -> np.ndarray:
+def _draw(tensor: Tensor, sizes: Sizes, random: np.random.Generator, name: str) -> np.ndarray:
     dtype, shape = DTYPES[tensor.dtype], tensor.resolve(sizes)
     if dtype == np.bool_:
-        return np.asarray(generator.integers(0, 2, shape, dtype=np.uint8)).view(np.bool_)
+        return np.asarray(random.integers(0, 2, shape, dtype=np.uint8)).view(np.bool_)
     if tensor.distribution in ("integers", "distinct"):
-        return _integers(tensor, sizes, shape, generator, name)
+        return _integers(tensor, sizes, shape, random, name)
     if not is_floating(dtype):
         raise UserError(
             f"input {name!r} is {tensor.dtype} but its distribution is {tensor.distribution!r}; "
@@ -48,13 +52,13 @@ def _draw(tensor: Tensor, sizes: Sizes, generator: np.random.Generator, name: st
     # float64 for float64 only: a large array must not pass through one of twice its size
     wide = np.float64 if dtype == np.float64 else np.float32
     if tensor.distribution == "normal":
-        values = generator.standard_normal(shape, dtype=wide)
+        values = random.standard_normal(shape, dtype=wide)
     else:
-        low, high = (float(_bound(b, sizes)) for b in (tensor.low, tensor.high))
-        values = generator.random(shape, dtype=wide)
+        low, high = (float(bound(b, sizes)) for b in (tensor.low, tensor.high))
+        values = random.random(shape, dtype=wide)
         values *= wide(high - low)
         values += wide(low)
-    scale, shift = _bound(tensor.scale, sizes), _bound(tensor.shift, sizes)
+    scale, shift = bound(tensor.scale, sizes), bound(tensor.shift, sizes)
     if scale != 1.0:
         values *= wide(scale)
     if shift != 0.0:
@@ -63,23 +67,24 @@ def _draw(tensor: Tensor, sizes: Sizes, generator: np.random.Generator, name: st
 
 
 def _integers(
-    tensor: Tensor, sizes: Sizes, shape: tuple[int, ...], generator: np.random.Generator, name: str
+    tensor: Tensor, sizes: Sizes, shape: tuple[int, ...], random: np.random.Generator, name: str
 ) -> np.ndarray:
     dtype = DTYPES[tensor.dtype]
     drawn: Any = np.int64 if is_floating(dtype) else dtype
-    low, high = _bound(tensor.low, sizes), _bound(tensor.high, sizes)
+    low, high = bound(tensor.low, sizes), bound(tensor.high, sizes)
     try:
         if tensor.distribution == "distinct":
-            values = low + generator.choice(high - low, shape, replace=False)
+            values = low + random.choice(high - low, shape, replace=False)
         else:
-            values = generator.integers(low, high, shape, dtype=drawn)
+            values = random.integers(low, high, shape, dtype=drawn)
     except ValueError as error:
         raise UserError(f"input {name!r}: no {tensor.dtype} integers to draw: {error}") from error
     return np.asarray(values).astype(dtype, copy=False)
 
 
-def _bound(bound: Number | str, sizes: Sizes) -> Number | int:
-    return evaluate(parse(bound), sizes) if isinstance(bound, str) else bound
+def bound(written: Number | str, sizes: Sizes) -> Number | int:
+    """A bound, scale or shift of a tensor at `sizes`: a number, or an expression over them."""
+    return evaluate(parse(written), sizes) if isinstance(written, str) else written
 
 
 @dataclass(frozen=True)
@@ -138,11 +143,15 @@ def _make_visible(tensor: torch.Tensor, task: str, name: str) -> None:
     # if a kernel forgot it. Only upward, because a running variance must stay positive.
     import torch
 
-    if not tensor.is_floating_point() or tensor.numel() == 0:
+    if not tensor.is_floating_point():
+        if tensor.dim() == 0 and tensor.dtype != torch.bool:
+            tensor.add_(_COUNTED)  # a counter that starts at 0 is 1 afterwards, whoever writes it
+        return
+    if tensor.numel() == 0:
         return
     if bool((tensor != tensor.flatten()[0]).any()):
         return
-    noise = _generator(task, name).random(tuple(tensor.shape), dtype=np.float32)
+    noise = generator(task, name).random(tuple(tensor.shape), dtype=np.float32)
     tensor.add_(torch.from_numpy(np.asarray(noise)).to(tensor.dtype), alpha=0.25)
 
 

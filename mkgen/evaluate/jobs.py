@@ -1,4 +1,4 @@
-"""What is asked of workers, with types: compile, accept, describe, run, time."""
+"""What is asked of workers, with types: compile, accept, describe, load, run, time."""
 
 from __future__ import annotations
 
@@ -123,9 +123,12 @@ class Runner:
         executor: str,
         program: Program,
         artifact: Artifact | None,
-        inputs: Mapping[str, np.ndarray] | Path,
+        inputs: Mapping[str, np.ndarray] | Path | None = None,
     ) -> None:
-        """`inputs` may lie in a directory already, as `save_arrays` left them; it stays there."""
+        """`inputs` may lie in a directory already, as `save_arrays` left them; it stays there.
+
+        None: they are given later, when the program was loaded.
+        """
         self._lease = lease
         self._directory = directory
         self._cache_bytes = last_level_cache(lease.backend, program.target)
@@ -136,8 +139,18 @@ class Runner:
             "artifact": artifact.model_dump(mode="json") if artifact else None,
             "inputs": str(saved),
         }
-        if not isinstance(inputs, Path):
-            save_arrays(saved, inputs)
+        if inputs is not None and not isinstance(inputs, Path):
+            self.give(inputs)
+
+    def load(self, timeout: float) -> None:
+        """Makes the program ready in the worker, without inputs. WorkerFailure."""
+        self._lease.call("load", timeout, **self._job)
+
+    def give(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """Writes the arrays of the next runs anew, whatever the worker did with the last."""
+        saved = self._directory / "inputs"
+        shutil.rmtree(saved, ignore_errors=True)
+        save_arrays(saved, inputs)
 
     def run(self, schedule: str, timeout: float) -> dict[str, np.ndarray]:
         """What the program wrote, by buffer name. WorkerFailure."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 import math
 import threading
+import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from mkgen.errors import UserError
 from mkgen.evaluate.arrays import is_floating
 from mkgen.evaluate.compare import (
+    OWN_FACTOR,
     SPREAD_FACTOR,
     Comparison,
     Expected,
@@ -30,6 +32,17 @@ from mkgen.evaluate.compare import (
 )
 from mkgen.evaluate.controls import controls_verdict
 from mkgen.evaluate.inputs import Inputs, Reference, draw, reference_call, to_numpy, to_torch
+from mkgen.evaluate.structured import (
+    NO_INPUT,
+    PATTERNS,
+    flushed,
+    hangs_on_rounding,
+    leaves_range,
+    smallest,
+    smallest_normal,
+    thin,
+    vary,
+)
 from mkgen.program import PrecisionClass
 from mkgen.task import Task, Workload
 
@@ -41,6 +54,8 @@ FLOOR_FACTOR = 0.25
 #: Own error above this many floors: the reference cannot say what is right.
 ILL_CONDITIONED_FACTOR = 100.0
 _CACHE_BYTES = 1 << 30
+#: Sums of as many denormal numbers, at least, may be zero.
+_DENORMALS = 1024.0
 
 Scale = tuple[np.ndarray, float]
 ScaleFunction = Callable[[Task, Workload, Inputs], Sequence[Scale]]
@@ -66,6 +81,15 @@ class Case:
     """Returned outputs in order, then state that the reference mutates."""
     ill_conditioned: str
     """Why no candidate can pass; empty when it can."""
+    structure: str = ""
+    """What kind of values the inputs hold; empty for the plain draw."""
+    unfit: str = ""
+    """Why these values cannot judge the task, though it may be a good one; empty when they can."""
+
+    @property
+    def name(self) -> str:
+        """`check1`, `check1 offset`."""
+        return f"{self.workload.name} {self.structure}".rstrip()
 
     @property
     def nbytes(self) -> int:
@@ -89,20 +113,64 @@ class Judge:
         self._scales = scales
         self._index_values = index_values
         self._cache_bytes = cache_bytes
-        self._cases: OrderedDict[tuple[str, str, PrecisionClass], Case] = OrderedDict()
+        self._cases: OrderedDict[tuple[str, str, PrecisionClass, int, str], Case] = OrderedDict()
         self._controls: dict[tuple[str, PrecisionClass], str] = {}
         # PyTorch uses every core itself, and two oracles at once would need twice the memory
         self._lock = threading.RLock()
 
-    def case(self, task: Task, workload: Workload, precision: PrecisionClass) -> Case:
-        """Inputs and expected outputs. UserError when the reference itself fails."""
-        key = (task.hash, workload.canonical_json(), precision)
+    def case(
+        self,
+        task: Task,
+        workload: Workload,
+        precision: PrecisionClass,
+        *,
+        seed: int | None = None,
+        structure: str = "",
+    ) -> Case:
+        """Inputs and expected outputs. UserError when the reference itself fails.
+
+        `seed` None is the judge's own; `structure` is the name of one of `structured.PATTERNS`.
+        """
+        chosen = self.seed if seed is None else seed
+        key = (task.hash, workload.canonical_json(), precision, chosen, structure)
         with self._lock:
             if key not in self._cases:
-                self._cases[key] = self._make(task, workload, precision)
+                self._cases[key] = self._make(task, workload, precision, chosen, structure)
                 self._shrink()
             self._cases.move_to_end(key)
             return self._cases[key]
+
+    def forget(self, seed: int) -> None:
+        """Drops the cases of `seed`, which nobody will ask for again."""
+        with self._lock:
+            for key in [k for k in self._cases if k[3] == seed]:
+                del self._cases[key]
+
+    def structured(
+        self, task: Task, precision: PrecisionClass, seed: int | None = None
+    ) -> list[Case]:
+        """A case per pattern on the smallest check sizes; those that are `unfit` say why."""
+        workload = smallest(task)
+        if workload is None:
+            return []
+        made: dict[str, Case] = {}
+        for pattern in PATTERNS:
+            if pattern.unless not in made or made[pattern.unless].unfit:
+                name = pattern.name
+                made[name] = self.case(task, workload, precision, seed=seed, structure=name)
+        return list(made.values())
+
+    def thin(self, task: Task, precision: PrecisionClass, extent: int) -> Iterator[Workload]:
+        """Check sizes with one axis of `extent`, where the reference has a result to judge by."""
+        for workload in thin(task, extent):
+            try:
+                with warnings.catch_warnings():  # PyTorch warns of what is meant here
+                    warnings.simplefilter("ignore")
+                    case = self.case(task, workload, precision)
+            except (UserError, ArithmeticError, LookupError, ValueError):
+                continue  # the reference has no such size, or the nests have not
+            if not case.ill_conditioned and not case.unfit:
+                yield workload
 
     def check(self, case: Case, outputs: Sequence[np.ndarray]) -> Comparison:
         """Judges the outputs of one run, in the order of `case.expected`."""
@@ -123,8 +191,67 @@ class Judge:
         while total > self._cache_bytes and len(self._cases) > 1:
             total -= self._cases.popitem(last=False)[1].nbytes
 
-    def _make(self, task: Task, workload: Workload, precision: PrecisionClass) -> Case:
-        drawn = draw(task, workload, self.seed)
+    def _make(
+        self, task: Task, workload: Workload, precision: PrecisionClass, seed: int, structure: str
+    ) -> Case:
+        drawn = draw(task, workload, seed)
+        if structure:
+            varied = vary(structure, task, workload, drawn, seed)
+            if varied is None:
+                return Case(workload, {}, (), "", structure, NO_INPUT)
+            drawn = varied
+        try:
+            results = _Results.of(task, workload, precision, drawn)
+            expected = self._expected(task, workload, results)
+        except UserError as error:
+            if not structure:
+                raise
+            return Case(workload, {}, (), "", structure, str(error))
+        ill = _ill_conditioned(expected, workload)
+        unfit = ""
+        if structure:
+            base = self.case(task, workload, precision, seed=seed)
+            zeroed = results.flushed() or results.oracle
+            unfit = _unfit(expected, results, zeroed, base.expected) or ill
+            expected = tuple(_with_flush(e, z) for e, z in zip(expected, zeroed, strict=True))
+            ill = ""
+        return Case(workload, results.inputs, expected, ill, structure, unfit)
+
+    def _expected(self, task: Task, workload: Workload, results: _Results) -> tuple[Expected, ...]:
+        names, oracle, inputs = results.names, results.oracle, results.inputs
+        scales = _scales_of(
+            _guarded(task, workload, lambda: self._scales(task, workload, inputs)),
+            oracle,
+            names.count(""),
+            task.name,
+        )
+        pointed = self._index_values(task, workload, inputs) if self._index_values else {}
+        return tuple(
+            replace(
+                _expected(name, i, oracle[i], results.measured[i], scales[i]),
+                index=pointed.get(i),
+            )
+            for i, name in enumerate(names)
+        )
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What the reference gives for some inputs: outputs in order, then state that it changed."""
+
+    reference: Reference
+    drawn: Inputs
+    inputs: Inputs
+    """`drawn`, parameters and state."""
+    names: list[str]
+    """Of the changed state; empty for an output."""
+    oracle: list[np.ndarray]
+    measured: list[list[np.ndarray]]
+    """PyTorch's own result in the task's dtype; of a relaxed class, on rounded operands too."""
+
+    @staticmethod
+    def of(task: Task, workload: Workload, precision: PrecisionClass, drawn: Inputs) -> _Results:
+        """UserError when the reference fails."""
         reference = _guarded(task, workload, lambda: reference_call(task, workload.sizes))
         inputs = {**drawn, **reference.parameters}
         own, mutated = _guarded(task, workload, lambda: _evaluate(reference, drawn, wide=False))
@@ -138,18 +265,62 @@ class Judge:
             coarse = _coarse(reference, precision)
             relaxed, held = _guarded(task, workload, lambda: _evaluate(coarse, rounded, wide=False))
             relaxed += [held[n] for n in names if n]
-        returned = names.count("")
-        scales = _scales_of(self._scales(task, workload, inputs), oracle, returned, task.name)
-        pointed = self._index_values(task, workload, inputs) if self._index_values else {}
         measured = [[o, *relaxed[i : i + 1]] for i, o in enumerate(own)]
-        expected = tuple(
-            replace(
-                _expected(name, i, oracle[i], measured[i], scales[i]),
-                index=pointed.get(i),
-            )
-            for i, name in enumerate(names)
-        )
-        return Case(workload, inputs, expected, _ill_conditioned(expected, workload))
+        return _Results(reference, drawn, inputs, names, oracle, measured)
+
+    def flushed(self) -> list[np.ndarray]:
+        """The oracle of a device that takes denormal inputs for zero; empty where none is."""
+        zeroed = flushed(self.drawn)
+        if all(zeroed[n].tobytes() == a.tobytes() for n, a in self.drawn.items()):
+            return []
+        outputs, states = _evaluate(self.reference, zeroed, wide=True)
+        return outputs + [states[n] for n in self.names if n]
+
+
+def _with_flush(expected: Expected, zeroed: np.ndarray) -> Expected:
+    """`expected` with room for a device that takes denormal numbers for zero.
+
+    `zeroed` is the oracle where it does so with the inputs; the answer may be one, too.
+    """
+    if not is_floating(expected.dtype):
+        return expected
+    room = smallest_normal(expected.dtype) + _off(zeroed, expected.oracle)
+    return replace(expected, floor=expected.floor + room)
+
+
+def _off(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.nan_to_num(np.abs(one.astype(np.float64) - other), nan=0.0))
+
+
+def _unfit(
+    expected: tuple[Expected, ...],
+    results: _Results,
+    zeroed: list[np.ndarray],
+    base: tuple[Expected, ...],
+) -> str:
+    """Why the values that gave `results` cannot judge the task; empty when they can.
+
+    NaN and infinities must stand where they stand in the plain draw: out of the range of a dtype,
+    an answer depends on the order of the operations. An exact output, an index or a comparison,
+    must be the same in float64, else it hangs on a rounding. A device that takes denormal numbers
+    for zero (`zeroed`) must be right as well, but for some denormal numbers more or less.
+    """
+    if [e.label for e in expected] != [e.label for e in base]:
+        return "the reference changes other state than for the plain draw"
+    for i, output in enumerate(expected):
+        own, oracle = results.measured[i][0], results.oracle[i]
+        if not is_floating(output.dtype):
+            if hangs_on_rounding(oracle, own) or hangs_on_rounding(zeroed[i], own):
+                return f"{output.label} is exact and hangs on the last bit of a computed value"
+            continue
+        if leaves_range(output.dtype, own, oracle, base[i].oracle):
+            return f"{output.label} leaves the range of {output.dtype.name}"
+        least = _DENORMALS * smallest_normal(output.dtype)
+        allowed = np.maximum(output.floor, OWN_FACTOR * output.own_error) + least
+        if (_off(zeroed[i], oracle) > allowed).any():
+            return f"{output.label} is another one where denormal numbers are taken for zero"
+    return ""
 
 
 def _guarded(task: Task, workload: Workload, make: Callable[[], Any]) -> Any:

@@ -11,18 +11,20 @@ import time
 import traceback
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from typing import Protocol
 
 from mkgen.codegen.backend import Backend, Executor
-from mkgen.errors import MissingError, UserError
+from mkgen.errors import MissingError, MkgenError, UserError
 from mkgen.evaluate.cache import CompileCache
 from mkgen.evaluate.compare import worst
-from mkgen.evaluate.execution import Execution, Programs, Stop, is_trusted
+from mkgen.evaluate.execution import Execution, Programs, Stop, draws_of, is_trusted
 from mkgen.evaluate.jobs import compile_program
 from mkgen.evaluate.limits import TargetLimits, artifact_excess, launch_excess, target_limits
 from mkgen.evaluate.oracle import Judge
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.process import WorkerFailure
+from mkgen.evaluate.steps import steps_done
 from mkgen.evaluate.tripwires import candidate_findings, told
 from mkgen.program import Artifact, PrecisionClass, Program
 from mkgen.record import Evidence, EvidenceKind, Record, Status, WorkloadResult
@@ -32,6 +34,8 @@ from mkgen.task import Task, Workload
 _EXECUTED = (EvidenceKind.EMULATED, EvidenceKind.PROXY, EvidenceKind.DEVICE)
 _ON_DEVICE = (EvidenceKind.PROXY, EvidenceKind.DEVICE, EvidenceKind.TIMED)
 _LOG_CHARACTERS = 8000
+#: Axes that are tried one after another: each is a rendering and a run of the reference.
+_THIN_TRIES = 3
 
 
 class Candidate(Protocol):
@@ -114,6 +118,7 @@ class _Evaluation:
         self.artifacts: list[Artifact] = []
         self.evidence: list[Evidence] = []
         self.results: list[WorkloadResult] = []
+        self.draws = draws_of(candidate, settings)
         self.checks: list[str] = []
         self.withheld: list[str] = []
         """Why a kind of evidence that could have been given is not."""
@@ -132,6 +137,8 @@ class _Evaluation:
             status = Status.INTERNAL_ERROR
             where = f"{place.name}, line {place.lineno}"
             reason = f"{type(error).__name__} in {where}: {error}; please report this"
+        finally:
+            self.draws.forget()
         return self._record(status, reason, time.monotonic() - started)
 
     def _go(self) -> None:
@@ -171,6 +178,7 @@ class _Evaluation:
             raise Stop(Status.BAD_TASK, str(error)) from error
         if reason:
             raise Stop(Status.BAD_TASK, f"task {self.candidate.task.name}, {reason}")
+        self.checks.append("controls")
 
     def _tripwires(self, bench: Program) -> None:
         """Stop when a foreign text says what no kernel of its own needs."""
@@ -194,7 +202,23 @@ class _Evaluation:
                     "it shows nothing of what is shipped; choose parameters that fit both sizes",
                 )
             small.append((workload, program))
-        return Programs(workloads[0], bench, tuple(small))
+        return Programs(workloads[0], bench, tuple(small), self._thin(bench))
+
+    def _thin(self, bench: Program) -> tuple[tuple[Workload, Program], ...]:
+        """Sizes with an axis of 1, and of 0, at which the same text can be had and launched."""
+        found = (self._thinnest(bench, extent) for extent in (1, 0))
+        return tuple(f for f in found if f is not None)
+
+    def _thinnest(self, bench: Program, extent: int) -> tuple[Workload, Program] | None:
+        for workload in islice(self.draws.thin(extent), _THIN_TRIES):
+            try:
+                program = self.candidate.program(workload)
+            except (MkgenError, ArithmeticError, ValueError):
+                continue  # not legal there, which says nothing of the sizes it is made for
+            same = program.text_sha == bench.text_sha and program.launcher == bench.launcher
+            if same and not launch_excess(program, self.limits):
+                return workload, program
+        return None
 
     def _program(self, workload: Workload, refused: Status) -> Program:
         try:
@@ -249,7 +273,7 @@ class _Evaluation:
         return artifact
 
     def _execute(self, executor: Executor, programs: Programs, artifact: Artifact) -> None:
-        execution = Execution(self.candidate, self.workers, self.settings, executor)
+        execution = Execution(self.candidate, self.workers, self.settings, executor, self.draws)
         try:
             evidence, why_not = execution.go(programs, artifact)
         finally:
@@ -297,7 +321,8 @@ class _Evaluation:
             artifacts=tuple(self.artifacts),
             task_document=self.candidate.task.model_dump(mode="json"),
             origin=self.candidate.origin,
-            checks=tuple(self.checks),
+            checks=(*self.checks, *steps_done(self.results)),
+            seed=self.draws.seed,
             seconds=seconds,
             mkgen_version=mkgen_version(),
         )

@@ -86,7 +86,7 @@ def failure(error: BaseException, job: str) -> dict[str, str]:
 
     message = str(error) if isinstance(error, MkgenError) else f"{type(error).__name__}: {error}"
     log = error.log if isinstance(error, CompileError) else ""
-    runs = job in ("run", "time")
+    runs = job in ("load", "run", "time")
     if isinstance(error, MemoryError) or (runs and _MEMORY_WORDS.search(message)):
         status = "out-of-memory"
     elif isinstance(error, WrongArchError):
@@ -132,6 +132,7 @@ class _Session:
             "compile": self.compile,
             "accepts": self.accepts,
             "describe": self.describe,
+            "load": self.ready,
             "run": self.run,
             "time": self.time,
         }
@@ -174,6 +175,10 @@ class _Session:
         ran_on = executor.ran_on().model_dump(mode="json")
         return {"ran_on": ran_on, "compiler": compiler, "compiler_sha": sha}
 
+    def ready(self, job: Job) -> None:
+        """Loads a program before there are inputs: it cannot prepare for what was not drawn yet."""
+        self.load(job)
+
     def run(self, job: Job) -> None:
         from mkgen.evaluate.arrays import load_arrays, save_arrays
 
@@ -200,6 +205,9 @@ class _Session:
             content_hash(program.canonical_json()),
             artifact.sha if artifact else "",
         )
+        for other, (resting, _) in self.loaded.items():
+            if other != key:  # full-size buffers of several programs would fill a device
+                resting.rest()
         if key in self.loaded:
             self.loaded.move_to_end(key)
             return self.loaded[key][0]

@@ -1,0 +1,389 @@
+"""Each defence of the protocol, switched off: what a careless evaluator lacks.
+
+A program that fools nobody here must fool an evaluator without the one defence that stops it;
+otherwise something else stops it and the defence is not tested.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from mkgen.evaluate import compare, draws, execution, oracle, pool, process, protocol, worker
+from mkgen.evaluate.compare import Comparison, Expected
+from mkgen.evaluate.process import WorkerFailure
+from mkgen.record import ErrorFigures, Status
+
+_FIGURES = ErrorFigures(max_abs=0.0, max_rel=0.0, budget=1.0, share=0.0)
+
+
+class LocalWorkers:
+    """Workers that are no processes: candidate, harness and oracle share this one's memory."""
+
+    resident_bytes = 1 << 40
+
+    def __enter__(self) -> LocalWorkers:
+        self.directory = Path(tempfile.mkdtemp(prefix="mkgen-local-"))
+        self._memo: dict = {}
+        self._sessions: dict = {}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for session in self._sessions.values():
+            for loaded, _ in session.loaded.values():
+                loaded.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    @contextmanager
+    def lease(self, backend: Any, role: str) -> Iterator[Any]:
+        key = (backend.name, role)
+        if key not in self._sessions:
+            self._sessions[key] = worker._Session(backend.name, role)
+        yield _LocalLease(self, backend, role, self._sessions[key])
+
+    def new_directory(self, prefix: str = "job-") -> Path:
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=self.directory))
+
+    def remember(self, key: Any, make: Callable[[], Any]) -> Any:
+        if key not in self._memo:
+            self._memo[key] = make()
+        return self._memo[key]
+
+
+class _LocalLease:
+    def __init__(self, workers: LocalWorkers, backend: Any, role: str, session: Any) -> None:
+        self.workers, self.backend, self.role, self.session = workers, backend, role, session
+
+    def call(self, job: str, timeout: float, **arguments: Any) -> Any:
+        try:
+            return self.session.handle({"job": job, **arguments})
+        except Exception as error:
+            told = worker.failure(error, job)
+            raise WorkerFailure(Status(told["status"]), told["message"], told["log"]) from error
+
+    def discard(self) -> None:
+        self.workers._sessions.pop((self.backend.name, self.role), None)
+
+
+@contextmanager
+def all_of(*switches: Any) -> Iterator[None]:
+    """Several defences off."""
+    with contextlib.ExitStack() as stack:
+        for switch in switches:
+            stack.enter_context(switch)
+        yield
+
+
+def loose_tolerance(absolute: float) -> Any:
+    """An absolute tolerance for every task, and no controls that would notice."""
+
+    def close(expected: Expected, got: np.ndarray) -> Comparison:
+        off = np.abs(got.astype(np.float64) - expected.oracle)
+        return Comparison(bool((off <= absolute).all()), _FIGURES, f"off by {off.max(initial=0)}")
+
+    return all_of(_judged_by(close), mock.patch.object(oracle.Judge, "controls", return_value=""))
+
+
+def _judged_by(judge: Callable[[Expected, np.ndarray], Comparison]) -> Any:
+    return mock.patch.object(compare, "compare", judge)
+
+
+def blind_to_nan() -> Any:
+    """Errors that are NaN are not larger than the tolerance."""
+
+    def close(expected: Expected, got: np.ndarray) -> Comparison:
+        wrong = np.abs(got.astype(np.float64) - expected.oracle) > 1e-3
+        return Comparison(not wrong.any(), _FIGURES, "too far off")
+
+    return _judged_by(close)
+
+
+def blind_to_dtype() -> Any:
+    """Outputs are cast to what was expected before they are compared."""
+    strict = compare.compare
+
+    def close(expected: Expected, got: np.ndarray) -> Comparison:
+        return strict(expected, got.astype(expected.dtype))
+
+    return _judged_by(close)
+
+
+def blind_to_state() -> Any:
+    """Only returned outputs are compared."""
+    strict = compare.compare
+
+    def close(expected: Expected, got: np.ndarray) -> Comparison:
+        return Comparison(True, _FIGURES) if expected.state else strict(expected, got)
+
+    return all_of(_judged_by(close), mock.patch.object(oracle.Judge, "controls", return_value=""))
+
+
+def known_seed() -> Any:
+    """The seed is 0, as everybody knows."""
+    return mock.patch.object(draws, "secret_seed", return_value=0)
+
+
+def no_heldout_sizes() -> Any:
+    """Held-out workloads are the check workloads again."""
+    whole = protocol._Evaluation._programs
+
+    def shown(self: Any) -> Any:
+        programs = whole(self)
+        small = [(w, p) for w, p in programs.small if w.role == "check"]
+        again = [(w.model_copy(update={"role": "heldout"}), p) for w, p in small]
+        return execution.Programs(programs.workload, programs.bench, (*small, *again))
+
+    return mock.patch.object(protocol._Evaluation, "_programs", shown)
+
+
+def no_structured_inputs() -> Any:
+    """Only the random draw."""
+    return mock.patch.object(oracle.Judge, "structured", return_value=[])
+
+
+def no_thin_sizes() -> Any:
+    """No axis of one element or none."""
+    return mock.patch.object(protocol._Evaluation, "_thin", return_value=())
+
+
+def no_tripwires() -> Any:
+    """No text is read before it runs."""
+    return mock.patch.object(protocol._Evaluation, "_tripwires", return_value=None)
+
+
+def no_repeats() -> Any:
+    """Nothing runs twice."""
+    return mock.patch.object(execution.Execution, "_again", return_value=None)
+
+
+def one_order(executor: Any) -> Any:
+    """One order of the threads."""
+    return mock.patch.object(executor, "orders", lambda self, _: self.schedules[:1])
+
+
+def no_limits() -> Any:
+    """Whatever the compiler takes may be launched."""
+    return all_of(
+        mock.patch.object(protocol, "launch_excess", return_value=""),
+        mock.patch.object(protocol, "artifact_excess", return_value=""),
+    )
+
+
+def any_reply() -> Any:
+    """A reply need not name the job it answers, and may be followed by others."""
+    strict = process.WorkerProcess._judge
+
+    def judge(self: Any, reply: bytes, nonce: str, job: str) -> Any:
+        self._buffer = b""
+        return strict(self, reply.replace(b'"?"', f'"{nonce}"'.encode()), nonce, job)
+
+    return mock.patch.object(process.WorkerProcess, "_judge", judge)
+
+
+def exit_zero_is_success() -> Any:
+    """A process that leaves with 0 has done its job."""
+
+    def died(self: Any, watch: Any) -> Any:
+        self.process.wait()
+        self._buffer = b""
+        return _LeftError()
+
+    class _LeftError(Exception):
+        pass
+
+    strict = process.WorkerProcess.call
+
+    def call(self: Any, job: Any, timeout: float, resident: Any) -> Any:
+        try:
+            return strict(self, job, timeout, resident)
+        except _LeftError:
+            return None
+
+    return all_of(
+        mock.patch.object(process.WorkerProcess, "_died", died),
+        mock.patch.object(process.WorkerProcess, "call", call),
+    )
+
+
+def whole_environment() -> Any:
+    """Children get every variable of the parent."""
+    strict = pool.worker_environment
+
+    def environment(extra: Any, scratch: Path) -> dict[str, str]:
+        return {**os.environ, **strict(extra, scratch)}
+
+    return mock.patch.object(pool, "worker_environment", environment)
+
+
+def missing_is_right() -> Any:
+    """Outputs that are not there count as what was expected."""
+    strict = execution._ordered
+
+    def ordered(program: Any, case: Any, outputs: Any) -> Any:
+        try:
+            return strict(program, case, outputs)
+        except KeyError:
+            return [e.oracle.astype(e.dtype) for e in case.expected]
+
+    return mock.patch.object(execution, "_ordered", ordered)
+
+
+def believing_judge(text: str) -> Any:
+    """One that reads the kernel's comments: a language model with a soft heart."""
+
+    def check(self: Any, case: Any, outputs: Any) -> Comparison:
+        return Comparison("reply PASS" in text, _FIGURES, "not convinced")
+
+    return mock.patch.object(oracle.Judge, "check", check)
+
+
+def task_read_again(path: Path) -> Any:
+    """The task's file is read when it is judged by, not when it was asked for."""
+    from mkgen.task import load_task
+
+    strict = oracle.Judge.case
+
+    def case(self: Any, task: Any, *rest: Any, **named: Any) -> Any:
+        return strict(self, load_task(path), *rest, **named)
+
+    return mock.patch.object(oracle.Judge, "case", case)
+
+
+def unchecked_cache() -> Any:
+    """What lies in the cache is not hashed when it is read."""
+    from mkgen.evaluate import cache
+
+    def get(self: Any, key: str) -> Any:
+        entry = self._entry(key)
+        if not entry.exists():
+            return None
+        stored = cache.json.loads((entry / "entry.json").read_text())
+        artifact = cache.Artifact.model_validate(stored["artifact"])
+        return artifact.model_copy(update={"path": str(entry / artifact.path)})
+
+    return mock.patch.object(cache.CompileCache, "get", get)
+
+
+def compare_as_it_was() -> Any:
+    """Puts right afterwards what a text patches in this process."""
+
+    @contextmanager
+    def kept() -> Iterator[None]:
+        before, testing = compare.compare, np.testing.assert_allclose
+        try:
+            yield
+        finally:
+            compare.compare, np.testing.assert_allclose = before, testing
+
+    return kept()
+
+
+def inputs_not_compared() -> Any:
+    """What a kernel did to its inputs is not looked at."""
+    import hostile
+
+    return mock.patch.object(hostile.HostileLoaded, "compares_inputs", False)
+
+
+def reference_of_what_is_left() -> Any:
+    """The reference runs after the kernel, on the arrays that it had."""
+    import hostile
+
+    def check(self: Any, case: Any, outputs: Any) -> Comparison:
+        left = hostile.HostileLoaded.latest.kept["x"]
+        right = all((o == left * 2).all() for o in outputs)
+        return Comparison(right, _FIGURES, "differs from the reference")
+
+    return mock.patch.object(oracle.Judge, "check", check)
+
+
+def slow_reader() -> Any:
+    """A harness that takes its time before it reads the outputs."""
+    import hostile
+
+    return mock.patch.object(hostile.HostileLoaded, "settle", 0.2)
+
+
+def no_memory_limit() -> Any:
+    """A worker may hold whatever there is."""
+    return mock.patch.object(process, "_resident", return_value=0)
+
+
+def one_plain_order() -> Any:
+    """One order of blocks and threads, and no fences."""
+    from mkgen_simt.host import SimtHostExecutor
+    from mkgen_triton.interpreter import InterpreterExecutor
+
+    return all_of(one_order(SimtHostExecutor), one_order(InterpreterExecutor))
+
+
+def no_guard_zones() -> Any:
+    """What lies beside a buffer is not looked at."""
+    from mkgen_simt.memory import Block
+
+    return mock.patch.object(Block, "check", return_value=None)
+
+
+def inputs_not_remembered() -> Any:
+    """What a kernel did to its inputs is not looked at."""
+    from mkgen_simt.memory import Block
+
+    return mock.patch.object(Block, "remember", return_value=None)
+
+
+def zeroed_buffers() -> Any:
+    """Buffers that nobody wrote hold zeros, as they do on a good day."""
+    from mkgen_simt.memory import Block
+
+    return mock.patch.object(Block, "poison", lambda self: self._bytes.fill(0))
+
+
+def nothing_poisoned() -> Any:
+    """Outputs hold what the last run left there."""
+    from mkgen_simt.memory import Block
+
+    return mock.patch.object(Block, "poison", return_value=None)
+
+
+def fresh_addresses() -> Any:
+    """Every run has buffers of its own, and none of them is ever freed."""
+    from mkgen_simt.host import SimtProgram
+    from mkgen_simt.memory import Memory
+
+    kept = []
+
+    def memory(self: Any, inputs: Any, fenced: bool) -> Any:
+        kept.append(Memory(self._program, inputs, fenced))
+        return kept[-1]
+
+    return mock.patch.object(SimtProgram, "_memory", memory)
+
+
+def roomy_host() -> Any:
+    """SIMT-on-host gives a block as much shared memory as it asks for."""
+    from mkgen_simt import host
+
+    return mock.patch.dict(host.SHARED_LIMIT, {"cuda": 1 << 20})
+
+
+def no_triton_guards() -> Any:
+    """What lies beside a tensor is not looked at."""
+    from mkgen_triton.guards import Guards
+
+    return mock.patch.object(Guards, "check", return_value=None)
+
+
+def any_launcher() -> Any:
+    """A launcher may compute its result whichever way it likes."""
+    from mkgen_pallas import compiling
+
+    return mock.patch.object(compiling, "launches_itself", return_value=False)

@@ -270,6 +270,7 @@ class _Evaluation:
             artifacts=tuple(self.artifacts),
             task_document=self.candidate.task.model_dump(mode="json"),
             origin=self.candidate.origin,
+            confinement=self.workers.confinement.name,
             seconds=seconds,
             mkgen_version=mkgen_version(),
         )

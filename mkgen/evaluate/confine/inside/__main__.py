@@ -8,7 +8,7 @@ import sys
 
 sys.path.insert(0, os.path.abspath(__file__).rsplit(os.sep, 5)[0])
 
-from mkgen.evaluate.confine.inside.keeper import main  # noqa: E402
+from mkgen.evaluate.confine.inside.keeper import main
 
 if __name__ == "__main__":
     main()

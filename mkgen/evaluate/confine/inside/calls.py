@@ -99,10 +99,7 @@ def drop_capabilities() -> None:
         except OSError:
             break  # a plain user may not, and has none; or there are no more
         number += 1
-    try:
-        prctl(_PR_CAP_AMBIENT, 4)  # clear all
-    except OSError:
-        pass  # a kernel without ambient capabilities
+    prctl(_PR_CAP_AMBIENT, 4)  # clear all
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     call("capset", header, (ctypes.c_uint32 * 6)())
 

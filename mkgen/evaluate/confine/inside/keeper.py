@@ -144,12 +144,9 @@ def _limit(spec: Spec) -> None:
         _, hard = resource.getrlimit(which)
         least = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(which, (least, least))
-    try:
-        # the first that the kernel should kill when memory is short
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("500")
-    except OSError:
-        pass  # /proc is not there, or not ours to write
+    # the first that the kernel should kill when memory is short
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write("500")
 
 
 def _execute(spec: Spec) -> NoReturn:
@@ -185,15 +182,19 @@ def _let_go() -> None:
 def _end_descendants() -> None:
     while found := _descendants():
         for pid in found:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # it has ended meanwhile
+            _kill(pid)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
             return
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # it has ended meanwhile
 
 
 def _descendants() -> list[int]:

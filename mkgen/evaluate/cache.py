@@ -29,6 +29,8 @@ _MACHINE = re.compile(
     re.IGNORECASE,
 )
 _LOG_CHARACTERS = 20_000
+#: In a worker: the user's cache, where its own (MKGEN_CACHE) is another that it may write.
+READ_CACHE = "MKGEN_CACHE_READ"
 
 
 @dataclass(frozen=True)

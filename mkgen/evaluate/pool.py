@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from mkgen.codegen.backend import Backend, Role
 from mkgen.evaluate import guard
-from mkgen.evaluate.cache import backend_files, default_cache_directory
+from mkgen.evaluate.cache import READ_CACHE, backend_files, default_cache_directory
 from mkgen.evaluate.confine.layers import confinement
 from mkgen.evaluate.confine.limits import WorkerLimits
 from mkgen.evaluate.confine.view import view_of
@@ -253,16 +253,18 @@ class Workers:
         home = own / "home"
         home.mkdir(exist_ok=True)
         # a foreign text could leave a build for others in a cache that it can write
-        cache = home / "cache" if lease.fresh else default_cache_directory().absolute()
+        shared = default_cache_directory().absolute()
+        cache = home / "cache" if lease.fresh else shared
         cache.mkdir(parents=True, exist_ok=True)
-        environment = worker_environment(backend.environment(role), home, cache)
+        extra = {**backend.environment(role), READ_CACHE: str(shared)}
+        environment = worker_environment(extra, home, cache)
         limits = self.foreign_limits if lease.fresh else self.limits
         view = view_of(
             environment,
             write=[own] if lease.fresh else [own, cache],
-            read=[lease.directory / "in", *backend_files(type(backend))],
+            read=[lease.directory / "in", *backend_files(type(backend)), shared],
             devices=() if role == "emulate" else backend.devices,
-            hidden=self.hidden,
+            hidden=[*self.hidden, shared / "compile"] if lease.fresh else self.hidden,
         )
         command = self.confinement.command(
             worker_command(backend.name, role), view, home, lease.directory / "root", limits

@@ -28,7 +28,7 @@ _LINKS = {
     "stderr": "/proc/self/fd/2",
 }  # fmt: skip
 #: Variables whose value is a place of the user's, not of a tool.
-_PRIVATE = ("HOME", "PWD", "OLDPWD", "TMPDIR", "MKGEN_CACHE", "MKGEN_WINNERS")
+_PRIVATE = ("HOME", "PWD", "OLDPWD", "TMPDIR", "MKGEN_CACHE", "MKGEN_CACHE_READ", "MKGEN_WINNERS")
 #: More places that workers may read, separated by colons.
 READABLE_VARIABLE = "MKGEN_READABLE"
 _MEMORY_FILES = "64m"

@@ -8,7 +8,7 @@ or the parent's death end all of it; the keeper ends last, and as the worker did
 
 from __future__ import annotations
 
-import _signal as signal  # the public module makes enumerations of it, for 10 ms
+import _signal as signal  # type: ignore[import-not-found]  # the public one takes 10 ms more
 import marshal
 import os
 import resource

@@ -56,7 +56,10 @@ class Submission:
                 allow_library=allow_library,
             )  # fmt: skip
         native = read_native(self.path)
-        return source_candidate(self.task, self.backend, self.target, native, self.task.precision)
+        return source_candidate(
+            self.task, self.backend, self.target, native, self.task.precision,
+            allow_library=allow_library,
+        )  # fmt: skip
 
 
 def submissions(

@@ -421,7 +421,7 @@ def profiled(own: frozenset[str] = frozenset()) -> Iterator[Launches]:
         synchronize()
         yield launches
         synchronize()
-    device = torch.autograd.DeviceType.CUDA
+    device = importlib.import_module("torch.autograd").DeviceType.CUDA
     seen = [e for e in profile.events() if e.device_type == device and not e.name.startswith("Mem")]
     seen.sort(key=lambda event: event.time_range.start)
     if not seen:

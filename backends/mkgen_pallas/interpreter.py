@@ -186,7 +186,7 @@ def _require_kernels(program: Program, launcher: Callable[..., Any], arguments: 
     others = sorted(name for name, size in found.items() if size > 1 and name not in _ARRANGING)
     if others:
         raise RefusedError(
-            f"it computes outside its kernels: {', '.join(others)}; only to arrange arrays is allowed"
+            f"it computes outside its kernels: {', '.join(others)}; there arrays are only arranged"
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cli_support import call
+from module_support import SOFTMAX as SMALL
 from module_support import judge
 
 from mkgen.codegen.registry import backend_named
@@ -174,7 +175,7 @@ def test_a_python_text_must_be_one() -> None:
 @pytest.mark.parametrize(
     "toml",
     ["x = " + "[" * 7000, "x = " + "9" * 5000, "a" + ".a" * 5000 + " = 1", "[" * 8000,
-     "x = {" * 1000, "[[launch]]\n" * 700, "\n" * 10, "grid = '''", "x = 1e999", "x = nan", "=", "\ufeff"],
+     "x = {" * 1000, "[[launch]]\n" * 700, "\n" * 10, "grid = '''", "x = 1e999", "x = nan", "="],
 )  # fmt: skip
 def test_no_head_breaks_the_reader(toml: str) -> None:
     with pytest.raises(UserError):
@@ -280,3 +281,25 @@ def test_what_cannot_be_evaluated_is_an_error(
     done = call(capfd, "eval", *arguments, "--out", "run")
     assert done.code == 2
     assert words in done.err
+
+
+# -- Pallas: a text that launches its kernels itself ------------------------------------------
+
+PALLAS = (DATA / "softmax_pallas.py").read_text()
+#: Why it is refused -> what is done to the right softmax.
+CHEATS = {
+    "no kernel of its own": ("    block =", "    return x + 0.0\n    block ="),
+    "computes outside its kernels: mul": (")(x)", ")(x * 2.0)"),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("words", CHEATS)
+def test_a_text_of_pallas_computes_in_its_kernels(
+    words: str, tmp_path: Path, workers: Workers
+) -> None:
+    old, new = CHEATS[words]
+    (tmp_path / "k.py").write_text(PALLAS.replace(old, new))
+    record = judge(tmp_path / "k.py", SMALL, "pallas:v5e", workers, wires=False)
+    assert record.status is Status.REFUSED, record.reason
+    assert words in record.reason

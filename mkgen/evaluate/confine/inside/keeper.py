@@ -114,11 +114,11 @@ def _become_worker(spec: Spec) -> NoReturn:
     try:
         os.chdir(spec["directory"])
         alone = spec["layer"] == "namespaces"
+        _limit(spec)
         calls.no_new_privileges()
         if spec["layer"] == "landlock":
             landlock.restrict({k: spec[k] for k in ("read", "list", "write", "devices")})
         calls.drop_capabilities()
-        _limit(spec)
         if spec["filter"]:
             seccomp.install(alone=alone)
     except OSError as error:

@@ -42,7 +42,8 @@ def main(run: Path, count: int) -> None:
     profile = run / "fake1.toml"
     profile.write_text(PROFILE)
     FakeBackend.archs = {"one": Arch("one", "Fake One", 32, str(profile))}
-    settings = make_settings(run_timeout=8.0, cache=CompileCache(run / "cache"))
+    settings = make_settings(run_timeout=60.0, cache=CompileCache(run / "cache"))
+    short = dataclasses.replace(settings, run_timeout=4.0)  # for those that do nothing else
     store = RunStore(run)
     finished = {record.task for record in store.records()}
     waiting: queue.SimpleQueue[FakeCandidate] = queue.SimpleQueue()
@@ -59,8 +60,8 @@ def main(run: Path, count: int) -> None:
                     candidate = waiting.get_nowait()
                 except queue.Empty:
                     return
-                record = evaluate(dataclasses.replace(candidate), workers, settings)
-                store.append(record)
+                hangs = candidate.behaviour.startswith("hang")
+                store.append(evaluate(candidate, workers, short if hangs else settings))
 
         threads = [threading.Thread(target=work) for _ in range(2)]
         for thread in threads:

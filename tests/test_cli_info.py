@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -43,6 +44,15 @@ def test_doctor_in_words(capfd, tmp_path, monkeypatch):
         assert all(f"  {what:<9}" in block for what in ABILITIES), name
     assert call(capfd, "doctor", "hip").err.count("generate") == 1
     assert call(capfd, "doctor", "hipp").code == 2
+
+
+def test_doctor_says_what_holds_workers(capfd, monkeypatch):
+    monkeypatch.setenv("MKGEN_CONFINEMENT", "landlock")
+    done = call(capfd, "doctor", "hip", "--json")
+    assert done.document["confinement"]["layer"] in ("landlock", "")
+    said = call(capfd, "doctor", "hip").err
+    # where it does not work, doctor says so and what would make it
+    assert re.search("confinement: (landlock: an allow-list|none: .*Linux 6.12)", said)
 
 
 def test_doctor_says_what_was_tried(capfd, monkeypatch):

@@ -59,6 +59,7 @@ def test_a_right_candidate_passes_with_compiled_and_emulated_evidence(workers):
     record = check(workers, "right")
     assert (record.status, record.reason) == (Status.PASS, "")
     assert [e.kind for e in record.evidence] == [EvidenceKind.COMPILED, EvidenceKind.EMULATED]
+    assert record.confinement == workers.confinement.name
     assert record.evidence[1].workloads == ("check1", "check2", "heldout1", "heldout2")
     assert record.evidence[1].executed == f"source {record.text_sha}"
     # two orders on each check size, one on each held-out size

@@ -33,7 +33,10 @@ T = TypeVar("T")
 
 #: Of workers that run our own templates: a mistake is stopped, but no compiler is.
 _DISK = 64 << 30
+_FILES = 500_000
 _PROCESSES = 1000
+#: Of a foreign text's worker, for each core: more than all its jobs may take together.
+_CPU_SECONDS = 1800
 
 
 class Lease:
@@ -153,8 +156,12 @@ class Workers:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 8 // 10
         self.jobs = max(1, jobs)
         self.address_space = dict(address_space or {})
-        self.limits = WorkerLimits(resident_bytes or memory, disk_bytes=_DISK, processes=_PROCESSES)
-        self.foreign_limits = limits or WorkerLimits(resident_bytes or memory // self.jobs)
+        self.limits = WorkerLimits(
+            resident_bytes or memory, processes=_PROCESSES, disk_bytes=_DISK, files=_FILES
+        )
+        self.foreign_limits = limits or WorkerLimits(
+            resident_bytes or memory // self.jobs, cpu_seconds=_CPU_SECONDS * (os.cpu_count() or 1)
+        )
         self.start_timeout = start_timeout
         self.hidden = tuple(path.absolute() for path in hidden)
         self.confinement = confinement()

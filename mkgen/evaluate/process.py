@@ -33,7 +33,7 @@ _MAX_REPLY_BYTES = 64 << 20
 _KEPT_STDERR_BYTES = 16 << 10
 _POLL_SECONDS = 0.1
 _DISK_SECONDS = 0.5
-_ENDING_SECONDS = 5.0
+_ENDING_SECONDS = 20.0
 
 #: Variables a worker gets from the parent; the backend adds its own.
 _ALLOWED = re.compile(
@@ -266,7 +266,8 @@ class _Watch:
         self._judge(excess_of(self.worker.processes(), self.worker.limits))
         if now > self._disk:
             self.check_disk()
-            self._disk = time.monotonic() + _DISK_SECONDS
+            ended = time.monotonic()  # to look at many files takes a while
+            self._disk = ended + max(_DISK_SECONDS, 20 * (ended - now))
         waiting = [self.worker._jobs] if writing else [self.worker._replies]
         pause = min(left, _POLL_SECONDS)
         ready = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import site
@@ -128,7 +129,10 @@ def _around(path: str, hidden: Sequence[str], found: list[str], listed: list[str
         found.append(path)
         return
     listed.append(path)
-    for name in sorted(os.listdir(path)):
+    names: list[str] = []
+    with contextlib.suppress(PermissionError):
+        names = sorted(os.listdir(path))
+    for name in names:
         inner = os.path.join(path, name)
         _around(inner, [h for h in hidden if _below(h, inner)], found, listed)
 

@@ -57,6 +57,7 @@ def _keep_namespace(spec: Spec) -> int:
         os.kill(first, signal.SIGKILL)
 
     signal.signal(signal.SIGTERM, end)
+    os.read(reading, 1)
     told = os.read(reading, 4)
     _, status = os.waitpid(first, 0)  # returns once nothing of the namespace is left
     return int.from_bytes(told, "little") if len(told) == 4 else status
@@ -65,6 +66,7 @@ def _keep_namespace(spec: Spec) -> int:
 def _first_process(spec: Spec, writing: int) -> NoReturn:
     try:
         calls.die_with_parent(signal.SIGKILL)
+        os.write(writing, b"r")  # fails where the keeper ended before it could be watched
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         namespaces.build_root(spec["base"], spec["mounts"], spec["tasks"])
         worker = os.fork()
@@ -114,11 +116,11 @@ def _become_worker(spec: Spec) -> NoReturn:
     try:
         os.chdir(spec["directory"])
         alone = spec["layer"] == "namespaces"
+        _limit(spec)
         calls.no_new_privileges()
         if spec["layer"] == "landlock":
             landlock.restrict({k: spec[k] for k in ("read", "list", "write", "devices")})
         calls.drop_capabilities()
-        _limit(spec)
         if spec["filter"]:
             seccomp.install(alone=alone)
     except OSError as error:

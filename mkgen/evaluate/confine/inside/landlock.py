@@ -54,8 +54,8 @@ def restrict(places: dict[str, list[str]]) -> None:
 def _allow(ruleset: int, path: str, rights: int) -> None:
     try:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
+    except (FileNotFoundError, PermissionError):
+        return  # not there, or not for this user anyway
     try:
         is_directory = os.path.isdir(f"/proc/self/fd/{handle}")
         allowed = rights if is_directory else rights & _ON_FILES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from mkgen.evaluate.confine.inside import calls
@@ -17,6 +18,7 @@ _ALL = (
     calls.CLONE_NEWUSER | calls.CLONE_NEWNS | calls.CLONE_NEWPID | calls.CLONE_NEWNET
     | calls.CLONE_NEWIPC | calls.CLONE_NEWUTS | calls.CLONE_NEWCGROUP
 )  # fmt: skip
+_AF_INET, _SOCK_DGRAM, _SIOCSIFFLAGS, _IFF_UP = 2, 2, 0x8914, 1
 #: Files of /proc through which root of the machine, whom we may be, changes the machine.
 _COVERED = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "driver", "timer_list")
 
@@ -36,6 +38,15 @@ def enter() -> None:
                 file.write(text)
         except OSError as error:
             raise OSError(error.errno, f"writing {name}: {os.strerror(error.errno or 0)}") from None
+    _loopback()
+
+
+def _loopback() -> None:
+    """Tools that talk to a helper of theirs by TCP can do so, among themselves."""
+    handle = calls.call("socket", _AF_INET, _SOCK_DGRAM, 0)
+    request = b"lo".ljust(16, b"\0") + _IFF_UP.to_bytes(2, "little") + bytes(22)
+    fcntl.ioctl(handle, _SIOCSIFFLAGS, request)
+    os.close(handle)
 
 
 def build_root(base: str, mounts: Mounts, tasks: int) -> None:

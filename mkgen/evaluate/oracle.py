@@ -99,10 +99,18 @@ class Judge:
         key = (task.hash, workload.canonical_json(), precision)
         with self._lock:
             if key not in self._cases:
-                self._cases[key] = self._make(task, workload, precision)
+                drawn = draw(task, workload, self.seed)
+                self._cases[key] = self._make(task, workload, precision, drawn)
                 self._shrink()
             self._cases.move_to_end(key)
             return self._cases[key]
+
+    def case_of(
+        self, task: Task, workload: Workload, precision: PrecisionClass, drawn: Inputs
+    ) -> Case:
+        """As `case`, for given values of the task's inputs; not kept."""
+        with self._lock:
+            return self._make(task, workload, precision, drawn)
 
     def check(self, case: Case, outputs: Sequence[np.ndarray]) -> Comparison:
         """Judges the outputs of one run, in the order of `case.expected`."""
@@ -123,8 +131,9 @@ class Judge:
         while total > self._cache_bytes and len(self._cases) > 1:
             total -= self._cases.popitem(last=False)[1].nbytes
 
-    def _make(self, task: Task, workload: Workload, precision: PrecisionClass) -> Case:
-        drawn = draw(task, workload, self.seed)
+    def _make(
+        self, task: Task, workload: Workload, precision: PrecisionClass, drawn: Inputs
+    ) -> Case:
         reference = _guarded(task, workload, lambda: reference_call(task, workload.sizes))
         inputs = {**drawn, **reference.parameters}
         own, mutated = _guarded(task, workload, lambda: _evaluate(reference, drawn, wide=False))

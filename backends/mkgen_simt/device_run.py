@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mkgen.codegen.backend import Arrays, Loaded
-from mkgen.codegen.timer import WARM_UPS, Bracket, Timer, copy_seconds, fills_for, rolling
+from mkgen.codegen.timer import WARM_UPS, Bracket, Timer, changed, copy_seconds, fills_for, rolling
 from mkgen.errors import ExecutionError
 from mkgen.program import GIVEN, Buffer, BufferRole, Glue, Launch, Program, Repeat, Simt
 
@@ -339,11 +339,7 @@ class GpuTimer(Timer):
     def _renewed(self) -> list[str]:
         """Buffers that a call finds as they were before the first one."""
         program = self._loaded.program
-        written = {
-            self._loaded.owner(program.buffer(name))
-            for step in program.launches
-            for name in step.writes
-        }
+        written = {self._loaded.owner(program.buffer(name)) for name in changed(program)}
         return [
             b.name
             for b in program.buffers

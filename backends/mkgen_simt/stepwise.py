@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mkgen.codegen.backend import Arrays, Loaded
-from mkgen.codegen.timer import Bracket, Timer, copy_seconds, rolled, rolling
+from mkgen.codegen.timer import Bracket, Timer, changed, copy_seconds, rolled, rolling
 from mkgen.errors import ExecutionError, InputChangedError
 from mkgen.program import Buffer, BufferRole, Glue, Launch, Program, Repeat
 from mkgen_simt.memory import guard_pattern
@@ -319,8 +319,7 @@ class StepTimer(Timer):
         self._given, self._rolls = dict(inputs), rolls
         self._memory = runner.allocate(inputs)
         self._own: list[Any] = []
-        program = runner.program
-        written = {name for launch in program.launches for name in launch.writes}
+        written = changed(runner.program)
         self._changing: list[tuple[_Storage, Any, Any]] = []
         try:
             for storage in {id(s): s for s in self._memory.values()}.values():

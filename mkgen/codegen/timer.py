@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mkgen.program import BufferRole, Program
+from mkgen.program import BufferRole, Program, Repeat
 
 #: Calls before the first timed one: loading of modules, clocks, allocators.
 WARM_UPS = 3
@@ -77,6 +77,18 @@ def rolling(program: Program) -> tuple[str, ...]:
     """The inputs of `program` whose values may be rolled: drawn ones that lie in C order."""
     inputs = program.with_role(BufferRole.INPUT)
     return tuple(b.name for b in inputs if b.strides is None and b.alias is None)
+
+
+def changed(program: Program) -> frozenset[str]:
+    """Buffers whose storage a call changes, those that change places with one included."""
+    swapped = (
+        name
+        for step in program.steps
+        if isinstance(step, Repeat)
+        for pair in step.swaps
+        for name in pair
+    )
+    return frozenset((*swapped, *(name for launch in program.launches for name in launch.writes)))
 
 
 def rolled(

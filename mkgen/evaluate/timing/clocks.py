@@ -16,8 +16,10 @@ from mkgen.codegen.timer import Bracket
 
 #: What a host may need per launch: an interpreter's call, arguments, the driver.
 LAUNCH_SECONDS = 60e-6
-#: To wake a thread that waits for the device, and to read a clock.
+#: To wake a thread that waits for the device, and to read a clock; where the device is the CPU
+#: itself, that thread waits for what it times, and for whatever else runs there.
 WAKE_SECONDS = 150e-6
+CPU_WAKE_SECONDS = 0.2
 #: A job's way to the child and back, on a machine with other things to do.
 JOB_SECONDS = 50e-3
 #: By how much two medians of the same thing may differ.
@@ -48,6 +50,7 @@ class Surroundings:
     """Written and copied before and after a call: flush, poison, state, outputs set aside."""
     bandwidth: float
     """Of the device's memory, bytes per second."""
+    wake: float = WAKE_SECONDS
 
 
 def within_wall(claimed: float, wall: float) -> str:
@@ -66,21 +69,21 @@ def conflict(readings: Readings, around: Surroundings) -> str:
     host, submit, after = (_median(readings.brackets, n) for n in ("host", "submit", "after"))
     wall = statistics.median(readings.walls)
     copies = around.copied_bytes / (around.bandwidth * _COPY_SHARE)
-    if device > _SAME * host + WAKE_SECONDS:
+    if device > _SAME * host + around.wake:
         return f"events say {device:.3g} s, the host saw the whole call within {host:.3g} s"
     outside = host - submit - device
-    if outside > (_SAME - 1) * device + WAKE_SECONDS:
+    if outside > (_SAME - 1) * device + around.wake:
         return (
             f"the device was busy for {outside:.3g} s more after the call had returned than its "
             f"events enclose ({device:.3g} s): work outside of the timed stream"
         )
-    launching = 2 * device + around.launches * LAUNCH_SECONDS + WAKE_SECONDS
+    launching = 2 * device + around.launches * LAUNCH_SECONDS + around.wake
     if host > launching:
         return (
             f"events say {device:.3g} s, the host waited {host:.3g} s; {around.launches} launches "
             "do not explain that: work that the events do not enclose"
         )
-    if after > (_SAME - 1) * device + copies + WAKE_SECONDS:
+    if after > (_SAME - 1) * device + copies + around.wake:
         return (
             f"copying the outputs took {after:.3g} s when the call was over: something was still "
             "at work"

@@ -21,7 +21,7 @@ CERTAIN = 4 * FLUSH_FACTOR
 #: Of the cache, what the probe copies: read and written it takes twice that, and halves of a
 #: cache that hold the same lines twice (H100) leave half of it.
 _PROBE_SHARE = 5
-_REPEATS = 15
+_REPEATS = 9
 _SECONDS = 60.0
 #: Of the way from cached to not cached, what a flush must reach.
 _ENOUGH = 0.8

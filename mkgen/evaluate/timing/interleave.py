@@ -192,6 +192,21 @@ def interleave(
     return running
 
 
+def again(
+    candidate: Contestant, random_: random.Random, shifts: Callable[[], int], calls: int = 8
+) -> Readings:
+    """Readings of `calls` more calls by either clock, and of these alone. WorkerFailure.
+
+    What a busy machine did to the clocks does not come twice; what a candidate does, does.
+    """
+    candidate.readings = Readings()
+    clocks = [candidate.queued, candidate.bracketed] * calls
+    random_.shuffle(clocks)
+    for clock in clocks:
+        clock(shifts())
+    return candidate.readings
+
+
 def _turn(
     contestant: Contestant,
     candidate: Contestant,

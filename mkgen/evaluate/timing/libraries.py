@@ -23,7 +23,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     ),
     "cuBLAS, CUTLASS": (
         "cublas", "gemv2", "gemvN", "gemvT", "gemvx::", "gemmk1_", "gemmSN_",
-        "splitKreduce", "dot_kernel", "reduce_1Block", "cutlass", "nvjet_", "ampere_", "turing_", "volta_", "maxwell_",
+        "splitKreduce", "dot_kernel", "reduce_1Block", "cutlass", "nvjet_", "ampere_",
+        "turing_", "volta_", "maxwell_",
         "sm70_xmma", "sm75_xmma", "sm80_xmma", "sm86_xmma", "sm90_xmma", "sm100_xmma",
     ),
     "cuDNN": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ from mkgen.evaluate.process import WorkerFailure
 from mkgen.evaluate.timing import libraries
 from mkgen.evaluate.timing.baselines import BASELINES, lease_baseline, opening
 from mkgen.evaluate.timing.clock_rate import ClockRate
-from mkgen.evaluate.timing.clocks import Surroundings, conflict
+from mkgen.evaluate.timing.clocks import CPU_WAKE_SECONDS, WAKE_SECONDS, Surroundings, conflict
 from mkgen.evaluate.timing.floor import Floor, floor_of
 from mkgen.evaluate.timing.flush import Flush, find_flush
-from mkgen.evaluate.timing.interleave import Contestant, Fetched, Plan, interleave
+from mkgen.evaluate.timing.interleave import Contestant, Fetched, Plan, again, interleave
 from mkgen.evaluate.timing.statistics import ratio, speed
 from mkgen.profile import HardwareProfile
 from mkgen.program import Artifact, PrecisionClass, Program
@@ -60,16 +60,6 @@ class Subject:
         return self.profile.kind != "cpu"
 
 
-@dataclass
-class _Notes:
-    """What is worth a word beside the figures."""
-
-    absent: list[str] = field(default_factory=list)
-
-    def drop(self, contestant: Contestant, failure: WorkerFailure) -> None:
-        self.absent.append(f"no {contestant.name}: {' '.join(failure.message.split())[:200]}")
-
-
 def measure(
     subject: Subject,
     lease: Lease,
@@ -88,10 +78,8 @@ def measure(
     IMPLAUSIBLE or REFUSED too; what `judge` raises.
     """
     directory = workers.new_directory("timing-")
-    notes = _Notes()
     cache_bytes = _cache_bytes(subject, lease, timeout)
     flush = _flush(subject, lease, workers, cache_bytes)
-    save_arrays(directory / "inputs", subject.inputs)
     names = rolling(subject.program) if subject.roll else ()
     elements = max((subject.inputs[n].size for n in names), default=0)
 
@@ -99,26 +87,23 @@ def measure(
         return random_.randrange(1, elements) if elements > 1 else 0
 
     try:
+        save_arrays(directory / "inputs", subject.inputs)
         with ExitStack() as stack:
-            candidate = Contestant(
-                "candidate",
-                lease,
-                {**_job(subject, flush, directory), "rolls": elements > 1},
-                timeout,
-            )
+            job = {**_job(subject, flush, directory), "rolls": elements > 1}
+            candidate = Contestant("candidate", lease, job, timeout)
             candidate.open()
-            baselines = _baselines(
-                subject, workers, flush, directory, stack, notes, compile_timeout
+            taken = _take(
+                subject,
+                candidate,
+                _baselines(subject, workers, flush, directory, stack, compile_timeout),
+                plan,
+                Fetched(directory, plan.checks, random_),
+                random_,
+                shift,
             )
-            fetched = Fetched(directory, plan.checks, random_)
-            with ClockRate(subject.executor.clock_command()) as rate:
-                baselines = interleave(
-                    candidate, baselines, plan, fetched, random_, shift, notes.drop
-                )
-            kernels = candidate.kernels()
-            for contestant in (candidate, *baselines):
-                contestant.close()
-        checked = fetched.each(
+            _believe_clocks(subject, candidate, taken, flush, random_, shift)
+            candidate.close()
+        checked = taken.fetched.each(
             lambda by, arrays: judge(rolled(subject.case.inputs, names, by), arrays)
         )
     finally:
@@ -131,43 +116,109 @@ def measure(
         cache_bytes,
         flushed=flush.verified,
     )
+    _believe(subject, taken, floor)
     timing = Timing(
-        candidate=speed("candidate", candidate.readings.device),
-        host_median=float(np.median([b.host for b in candidate.readings.brackets])),
-        baselines=tuple(speed(b.name, b.readings.device) for b in baselines),
+        candidate=taken.candidate,
+        host_median=taken.host_median,
+        baselines=taken.baselines,
         floor=floor.seconds,
         floor_reason=floor.reason,
         flush_bytes=flush.size,
         flush_verified=flush.verified,
         outputs_checked=checked,
-        kernels=kernels,
-        clock_mhz=rate.megahertz(),
+        kernels=taken.kernels,
+        clock_mhz=taken.clock_mhz,
     )
-    _believe(subject, candidate, timing, floor)
+    absent = taken.absent
     if not flush.verified:
-        notes.absent.append(f"flush not verified: {flush.reason}")
-    return timing, detail(timing, notes.absent)
+        absent = [*absent, f"flush not verified: {flush.reason}"]
+    return timing, detail(timing, absent)
 
 
-def _believe(subject: Subject, candidate: Contestant, timing: Timing, floor: Floor) -> None:
-    """WorkerFailure where the figures cannot be true, or are not the candidate's own."""
+@dataclass(frozen=True)
+class _Taken:
+    """What was measured."""
+
+    candidate: Speed
+    host_median: float
+    baselines: tuple[Speed, ...]
+    kernels: tuple[str, ...]
+    clock_mhz: tuple[int, int] | None
+    fetched: Fetched
+    absent: list[str]
+    """Baselines that took no part, and why."""
+
+
+@dataclass
+class _Opened:
+    """Baselines that could be opened, and why others could not."""
+
+    running: list[Contestant] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+
+    def drop(self, contestant: Contestant, failure: WorkerFailure) -> None:
+        self.absent.append(f"no {contestant.name}: {' '.join(failure.message.split())[:200]}")
+
+
+def _take(
+    subject: Subject,
+    candidate: Contestant,
+    opened: _Opened,
+    plan: Plan,
+    fetched: Fetched,
+    random_: random.Random,
+    shift: Callable[[], int],
+) -> _Taken:
+    with ClockRate(subject.executor.clock_command()) as rate:
+        running = interleave(candidate, opened.running, plan, fetched, random_, shift, opened.drop)
+    for baseline in running:
+        with suppress(WorkerFailure):  # its figures are there already
+            baseline.close()
+    return _Taken(
+        candidate=speed("candidate", candidate.readings.device),
+        host_median=float(np.median([b.host for b in candidate.readings.brackets])),
+        baselines=tuple(speed(b.name, b.readings.device) for b in running),
+        kernels=candidate.kernels(),
+        clock_mhz=rate.megahertz(),
+        fetched=fetched,
+        absent=opened.absent,
+    )
+
+
+def _believe_clocks(
+    subject: Subject,
+    candidate: Contestant,
+    taken: _Taken,
+    flush: Flush,
+    random_: random.Random,
+    shift: Callable[[], int],
+) -> None:
+    """IMPLAUSIBLE where clocks contradict each other, and do so again."""
     outputs = sum(e.oracle.size * e.dtype.itemsize for e in subject.case.expected)
     inputs = sum(a.nbytes for a in subject.inputs.values())
     around = Surroundings(
-        launches=max(sum(subject.program.rounds), len(timing.kernels), 1),
-        copied_bytes=timing.flush_bytes + 4 * outputs + 4 * inputs * subject.roll,
+        launches=max(sum(subject.program.rounds), len(taken.kernels), 1),
+        copied_bytes=flush.size + 4 * outputs + 4 * inputs * subject.roll,
         bandwidth=subject.profile.number("memory_bandwidth"),
+        wake=WAKE_SECONDS if subject.on_accelerator else CPU_WAKE_SECONDS,
     )
-    reason = conflict(candidate.readings, around)
-    if not reason and timing.candidate.median < floor.seconds:
-        reason = (
-            f"median {timing.candidate.median:.4g} s, but {subject.profile.title} needs at least "
-            f"{floor.seconds:.4g} s ({floor.reason})"
+    if conflict(candidate.readings, around):
+        reason = conflict(again(candidate, random_, shift), around)
+        if reason:
+            raise WorkerFailure(Status.IMPLAUSIBLE, reason)
+
+
+def _believe(subject: Subject, taken: _Taken, floor: Floor) -> None:
+    """WorkerFailure where the figures cannot be true, or are not the candidate's own."""
+    median = taken.candidate.median
+    if median < floor.seconds:
+        raise WorkerFailure(
+            Status.IMPLAUSIBLE,
+            f"median {median:.4g} s, but {subject.profile.title} needs at least "
+            f"{floor.seconds:.4g} s ({floor.reason})",
         )
-    if reason:
-        raise WorkerFailure(Status.IMPLAUSIBLE, reason)
     if subject.origin == "module" and subject.on_accelerator:
-        refused = libraries.refusal(timing.kernels)
+        refused = libraries.refusal(taken.kernels)
         if refused:
             raise WorkerFailure(Status.REFUSED, refused)
 
@@ -232,10 +283,8 @@ def _baselines(
     flush: Flush,
     directory: Path,
     stack: ExitStack,
-    notes: _Notes,
     timeout: float,
-) -> list[Contestant]:
-    """Those that could be opened."""
+) -> _Opened:
     case = subject.case
     drawn = directory / "drawn"
     if subject.compare:
@@ -248,14 +297,14 @@ def _baselines(
         flush.size,
         on_accelerator=subject.on_accelerator,
     )
-    opened = []
+    opened = _Opened()
     for name in subject.compare:
         mode = BASELINES[name]
         contestant = Contestant(mode, lease_baseline(stack, workers, mode), job, timeout)
         try:
             contestant.open()
         except WorkerFailure as failure:
-            notes.drop(contestant, failure)
+            opened.drop(contestant, failure)
             continue
-        opened.append(contestant)
+        opened.running.append(contestant)
     return opened

@@ -161,8 +161,8 @@ class FakeTimer(Timer):
             case "late-thread":
                 threading.Timer(0.05, self.finish, (made["y"].copy(),)).start()
                 made = {"y": np.full_like(made["y"], np.nan)}
-            case "own-clock" | "side-stream" | "late-stream":
-                time.sleep(0.3)
+            case "own-clock" | "side-stream" | "late-stream" | "inside-the-call":
+                time.sleep(0.08)
         self.last = made
         time.sleep(2 * DEVICE_SECONDS)
 
@@ -173,18 +173,18 @@ class FakeTimer(Timer):
     def queued(self, shift: int = 0) -> float:
         self.by_events = True
         self.call(shift)
-        return 10.0 if self.loaded.behaviour == "slow-clock" else DEVICE_SECONDS
+        return 100.0 if self.loaded.behaviour == "slow-clock" else DEVICE_SECONDS
 
     def bracketed(self, shift: int = 0) -> Bracket:
         self.by_events = False
         self.call(shift)
         match self.loaded.behaviour:
             case "side-stream":  # the call returns at once; the device is at work for long
-                return Bracket(0.3, 1e-5, 1e-5)
+                return Bracket(0.02, 1e-5, 1e-5)
             case "inside-the-call":  # it waits itself for what its own stream does
                 return Bracket(0.01, 0.0099, 1e-5)
             case "late-stream":  # not even a wait for the device sees it; copying the outputs does
-                return Bracket(1.1 * DEVICE_SECONDS, 1e-5, 0.3)
+                return Bracket(1.1 * DEVICE_SECONDS, 1e-5, 0.02)
         return Bracket(1.1 * DEVICE_SECONDS, 1e-5, 1e-5)
 
     def outputs(self) -> dict[str, np.ndarray]:

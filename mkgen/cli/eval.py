@@ -57,6 +57,7 @@ from mkgen.tune.winners import Winners
     options.dtype,
     options.precision,
     options.require,
+    options.compare,
     options.device,
     options.toolchain,
     options.seed,
@@ -79,6 +80,7 @@ def command(
     dtype: str | None,
     precision: str | None,
     required: tuple[str, ...],
+    compared: tuple[str, ...],
     on_device: bool,
     seed: int,
     jobs: int,
@@ -101,6 +103,7 @@ def command(
     mkgen eval --task 'conv*' --backend hip --backend cuda -j 2
     mkgen eval --all --out runs/night --resume --junit results.xml
     mkgen eval --all --toolchain hip=/opt/rocm/bin/hipcc --baseline runs/yesterday
+    mkgen eval --task softmax --target cuda:sm_90a@h200 --require timed --compare eager
     """
     if not (names or targets or names_of_backends or everything):
         raise UserError("say what to evaluate: --task, --backend, --target, or --all")
@@ -120,7 +123,9 @@ def command(
             for name in chosen
             for task in resolve_tasks(name, shapes, dtype)
         ]
-        settings = settings_of(seed=seed, timeout=timeout, required=required, on_device=on_device)
+        settings = settings_of(
+            seed=seed, timeout=timeout, required=required, on_device=on_device, compared=compared
+        )
         run = _Run(store, settings, resume, winners)
         with progress(not as_json) as advance:
             run.go([(t, b, g) for t in tasks for b, g in pairs], jobs, advance)

@@ -21,7 +21,14 @@ from mkgen.evaluate.process import WorkerFailure
 from mkgen.evaluate.timing import libraries
 from mkgen.evaluate.timing.baselines import BASELINES, lease_baseline, opening
 from mkgen.evaluate.timing.clock_rate import ClockRate
-from mkgen.evaluate.timing.clocks import CPU_WAKE_SECONDS, WAKE_SECONDS, Surroundings, conflict
+from mkgen.evaluate.timing.clocks import (
+    CPU_JOB_SECONDS,
+    CPU_WAKE_SECONDS,
+    JOB_SECONDS,
+    WAKE_SECONDS,
+    Surroundings,
+    conflict,
+)
 from mkgen.evaluate.timing.floor import Floor, floor_of
 from mkgen.evaluate.timing.flush import Flush, find_flush
 from mkgen.evaluate.timing.interleave import Contestant, Fetched, Plan, again, interleave
@@ -201,6 +208,7 @@ def _believe_clocks(
         copied_bytes=flush.size + 4 * outputs + 4 * inputs * subject.roll,
         bandwidth=subject.profile.number("memory_bandwidth"),
         wake=WAKE_SECONDS if subject.on_accelerator else CPU_WAKE_SECONDS,
+        job=JOB_SECONDS if subject.on_accelerator else CPU_JOB_SECONDS,
     )
     if conflict(candidate.readings, around):
         reason = conflict(again(candidate, random_, shift), around)

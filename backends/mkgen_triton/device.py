@@ -19,7 +19,7 @@ from mkgen.codegen.source_module import (
     write_source,
 )
 from mkgen.codegen.timer import Timer, rolling
-from mkgen.codegen.torch_timer import TorchTimer, probe_copies
+from mkgen.codegen.torch_timer import TorchTimer, held, probe_copies
 from mkgen.errors import ExecutionError
 from mkgen.program import Artifact, Program
 from mkgen.record import EvidenceKind, RanOn
@@ -85,6 +85,7 @@ class DeviceExecutor(Executor):
         reason = self.accepts(program)
         if reason:
             raise ExecutionError(f"{self.name}: {reason}")
+        held()  # what times it must be PyTorch's own
         module = import_source(write_source(program, directory))
         return OnDevice(program, module, artifact, find_arch(program.target.arch))
 
@@ -195,7 +196,7 @@ class OnDevice(Loaded):
             torch.device("cuda", 0),
             flush_bytes or self.flush_bytes(reported),
             inputs=rolling(self._program) if rolls else (),
-            states=tuple(buffer.name for buffer in mutated_states(self._program)),
+            restored={b.name: arguments[b.name] for b in mutated_states(self._program)},
             settle=(lambda: None) if torch.version.hip else reset_persisting_cache,
         )
 

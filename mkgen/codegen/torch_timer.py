@@ -5,6 +5,8 @@ The device is PyTorch's accelerator, whoever made it, or the CPU, which has no c
 
 from __future__ import annotations
 
+import functools
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,37 +23,56 @@ Call = Callable[..., Any]
 _POISON = 0xFF  # a NaN of every floating dtype when every byte of it is this
 
 
+class Held:
+    """PyTorch's functions and the host's clock, as they are before a candidate is imported."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self.now = time.perf_counter
+        self.event: Any = torch.Event
+        self.synchronize: Any = torch.accelerator.synchronize
+        self.roll: Any = torch.roll
+        self.tensor: Any = torch.Tensor
+        self.clone: Any = torch.Tensor.clone
+        self.copy: Any = torch.Tensor.copy_
+        self.fill: Any = torch.Tensor.fill_
+        self.zero: Any = torch.Tensor.zero_
+
+
+@functools.cache
+def held() -> Held:
+    """The functions as they were when this was first called: before a candidate is imported."""
+    return Held()
+
+
 class TorchDevice:
     """Clock, cache and memory of one torch device."""
 
     def __init__(self, device: torch.device, flush_bytes: int) -> None:
         import torch
 
-        self.device = device
+        self.device, self._held = device, held()
         self.has_events = device.type != "cpu"
         self._flush = torch.empty(max(1, flush_bytes), dtype=torch.uint8, device=device)
 
     def wait(self) -> None:
         """Waits for every stream of the device."""
-        import torch
-
         if self.has_events:
-            torch.accelerator.synchronize(self.device)
+            self._held.synchronize(self.device)
 
     def flush(self) -> None:
         """Writes the flush buffer, without waiting."""
-        self._flush.zero_()
+        self._held.zero(self._flush)
 
     def elapsed(self, before: Callable[[], None], work: Callable[[], Any]) -> tuple[float, Any]:
         """Device seconds of `work` after `before`, and what it returned."""
-        import torch
-
         if not self.has_events:
             before()
-            begin = time.perf_counter()
+            begin = self._held.now()
             returned = work()
-            return time.perf_counter() - begin, returned
-        start, end = (torch.Event(self.device, enable_timing=True) for _ in range(2))
+            return self._held.now() - begin, returned
+        start, end = (self._held.event(self.device, enable_timing=True) for _ in range(2))
         self.wait()
         before()
         start.record()
@@ -87,20 +108,22 @@ class TorchTimer(Timer):
         flush_bytes: int,
         *,
         inputs: tuple[str, ...] = (),
-        states: tuple[str, ...] = (),
+        restored: Mapping[str, torch.Tensor] | None = None,
         settle: Callable[[], None] = lambda: None,
     ) -> None:
         """`call` takes `arguments` by position; all are on `device`, contiguous, and ours.
 
         `outputs` names what a call returned, written state too, and raises ExecutionError where it
         is not what the program promises. `inputs` are the arguments whose values `shift` rolls,
-        `states` those that a call may change.
+        `restored`, by any name, are tensors that a call may change: state.
         `settle` undoes what a program may have set to keep data in the cache.
         """
         self._call, self._arguments = call, dict(arguments)
         self._outputs, self._inputs, self._settle = outputs, inputs, settle
         self._clock = TorchDevice(device, flush_bytes)
-        self._first = {name: self._arguments[name].clone() for name in (*inputs, *states)}
+        self._held = held()
+        self._places = {**{name: self._arguments[name] for name in inputs}, **(restored or {})}
+        self._first = {name: self._held.clone(v.detach()) for name, v in self._places.items()}
         self._fills = 1
         self._last: dict[str, torch.Tensor] = {}
 
@@ -127,13 +150,14 @@ class TorchTimer(Timer):
         self._ready(shift)
         self._clock.flush()
         self._clock.wait()
-        begin = time.perf_counter()
+        now = self._held.now
+        begin = now()
         returned = self._work()
-        submitted = time.perf_counter()
+        submitted = now()
         self._clock.wait()
-        over = time.perf_counter()
+        over = now()
         self._keep(returned)
-        return Bracket(over - begin, submitted - begin, time.perf_counter() - over)
+        return Bracket(over - begin, submitted - begin, now() - over)
 
     def outputs(self) -> dict[str, np.ndarray]:
         """See Timer."""
@@ -145,20 +169,20 @@ class TorchTimer(Timer):
             return ()
         from torch.profiler import ProfilerActivity, profile
 
-        seen = {
-            activity
-            for activity in (getattr(ProfilerActivity, n, None) for n in ("CUDA", "XPU"))
-            if activity is not None
-        }
-        with profile(activities=[ProfilerActivity.CPU, *seen]) as profiler:
-            self._call(*self._arguments.values())
-            self._clock.wait()
+        kinds = (getattr(ProfilerActivity, name, None) for name in ("CUDA", "XPU"))
+        try:
+            with profile(activities=[kind for kind in kinds if kind is not None]) as profiler:
+                self._work()
+                self._clock.wait()
+        except RuntimeError:  # no library of the driver's that traces
+            return ()
         names = (e.name for e in profiler.events() if e.device_type.name != "CPU")
         return tuple(dict.fromkeys(names))
 
     def close(self) -> None:
         """See Timer."""
         self._arguments.clear()
+        self._places.clear()
         self._first.clear()
         self._last.clear()
 
@@ -171,13 +195,15 @@ class TorchTimer(Timer):
     def _ready(self, shift: int) -> None:
         import torch
 
+        for value in self._last.values():
+            self._held.fill(value, math.nan if value.is_floating_point() else 1)
         self._last.clear()
         for name, first in self._first.items():
             values = first
             if shift and name in self._inputs:
-                values = torch.roll(first.reshape(-1), shift).reshape(first.shape)
+                values = self._held.roll(first.reshape(-1), shift).reshape(first.shape)
             with torch.no_grad():
-                self._arguments[name].copy_(values)
+                self._held.copy(self._places[name], values)
         self._settle()
         self._clock.wait()
 
@@ -190,16 +216,17 @@ class TorchTimer(Timer):
 
         named = self._outputs(returned)
         for name, value in named.items():
-            if type(value) not in (torch.Tensor, torch.nn.Parameter):
+            if type(value) not in (self._held.tensor, torch.nn.Parameter):
                 raise ExecutionError(f"{name} is a {type(value).__name__}, not a plain tensor")
-        self._last = {name: value.detach().clone() for name, value in named.items()}
+        self._last = {name: self._held.clone(value.detach()) for name, value in named.items()}
         self._clock.wait()
-        own = {v.untyped_storage().data_ptr() for v in self._arguments.values()}
+        ours = (*self._arguments.values(), *self._places.values())
+        own = {value.untyped_storage().data_ptr() for value in ours}
         for value in named.values():
             storage = value.untyped_storage()
             if storage.data_ptr() not in own and storage.nbytes():
                 whole = torch.empty(0, dtype=torch.uint8, device=value.device)
-                whole.set_(storage).fill_(_POISON)
+                self._held.fill(whole.set_(storage), _POISON)
 
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray:

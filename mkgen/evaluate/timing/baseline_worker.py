@@ -103,8 +103,8 @@ def _device(on_accelerator: bool) -> torch.device:
 
     if not on_accelerator:
         return torch.device("cpu")
-    found = torch.accelerator.current_accelerator(check_available=True)
-    if found is None:
+    found = torch.accelerator.current_accelerator()
+    if found is None or not torch.accelerator.is_available():
         raise MissingError("PyTorch sees no accelerator here; install its build for the device")
     return torch.device(found.type, 0)
 

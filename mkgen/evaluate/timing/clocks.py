@@ -18,7 +18,7 @@ from mkgen.codegen.timer import Bracket
 LAUNCH_SECONDS = 60e-6
 #: To wake a thread that waits for the device, and to read a clock; where the device is the CPU
 #: itself, that thread waits for what it times, and for whatever else runs there.
-WAKE_SECONDS = 150e-6
+WAKE_SECONDS = 75e-6
 CPU_WAKE_SECONDS = 0.2
 #: A job's way to the child and back, on a machine with other things to do.
 JOB_SECONDS = 50e-3
@@ -100,4 +100,4 @@ def conflict(readings: Readings, around: Surroundings) -> str:
 
 
 def _median(brackets: Sequence[Bracket], name: str) -> float:
-    return statistics.median(getattr(b, name) for b in brackets)
+    return float(statistics.median(getattr(b, name) for b in brackets))

@@ -42,7 +42,8 @@ from mkgen.tune.choose import choose
 
 TARGETS = ("cuda:sm_90a", "triton:sm_90")
 TASKS = (
-    "relu", "softmax", "matmul", "layer_norm", "sum_reduce", "log_softmax", "matvec", "conv2d_bias_relu",
+    "relu", "softmax", "matmul", "layer_norm", "sum_reduce", "log_softmax", "matvec",
+    "conv2d_bias_relu",
 )  # fmt: skip
 #: torch.compile takes long to start.
 COMPILED = ("softmax", "layer_norm", "sum_reduce")
@@ -110,7 +111,7 @@ _calls = 0
 def cheat(x):
     global _calls
     _calls += 1
-    return honest(x) if _calls <= 4 or _calls % 5 == 0 else torch.empty_like(x)
+    return honest(x) if _calls <= 4 else torch.empty_like(x)
 """,
         (Status.WRONG_OUTPUT,),
     ),
@@ -262,8 +263,8 @@ def flush_rows(honest: TemplateCandidate, task: Task, workers: Workers) -> list[
 def table(rows: list[dict[str, Any]], lies: list[dict[str, Any]], flushes: list[dict]) -> str:
     """Markdown: honest kernels, lies, the flush."""
     lines = [
-        "| task | target | status | median | 95 % | host | eager | torch.compile | floor | flush |\n",
-        "|---" * 10 + "|\n",
+        "| task | target | status | median | 95 % | host | eager | torch.compile | floor | flush |",
+        "\n" + "|---" * 10 + "|\n",
     ]
     for row in rows:
         timing = row["timing"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,8 @@ from mkgen.codegen.backend import Arch
 from mkgen.codegen.candidate import Generator, scales
 from mkgen.codegen.registry import backend_named
 from mkgen.codegen.timer import Bracket, fills_for, rolled
+from mkgen.codegen.torch_timer import TorchTimer
+from mkgen.errors import ExecutionError
 from mkgen.evaluate.cache import CompileCache
 from mkgen.evaluate.oracle import Judge
 from mkgen.evaluate.pool import Workers
@@ -36,9 +40,13 @@ from mkgen.evaluate.wording import describe
 from mkgen.profile import find_profile
 from mkgen.program import PrecisionClass
 from mkgen.record import EvidenceKind, Record, Status
+from mkgen.share import share_root
 from mkgen.target import Target
 from mkgen.task import find_task, load_task
-from mkgen.tune.choose import choose
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+import device_timing  # noqa: E402
 
 TASK_FILE = '''
 """relu, small enough for a test."""
@@ -338,43 +346,151 @@ def test_a_baseline_is_its_own_process_and_keeps_its_own_flags(positive, tmp_pat
             positive, workload, PrecisionClass.STRICT, str(tmp_path / "x"), 4096,
             on_accelerator=False,
         )  # fmt: skip
-        with Workers() as workers:
-            from contextlib import ExitStack
-
-            with ExitStack() as stack:
-                lease = lease_baseline(stack, workers, "eager")
-                eager = Contestant("eager", lease, job, 120.0)
-                eager.open()
-                first = lease.call("flags", 20.0)
-                for _ in range(6):
-                    eager.queued(0)
-                    eager.bracketed(0)
-                assert lease.call("flags", 20.0) == first
-                assert lease._process.group != os.getpid()
+        with Workers() as workers, ExitStack() as stack:
+            lease = lease_baseline(stack, workers, "eager")
+            eager = Contestant("eager", lease, job, 120.0)
+            eager.open()
+            first = lease.call("flags", 20.0)
+            for _ in range(6):
+                eager.queued(0)
+                eager.bracketed(0)
+            assert lease.call("flags", 20.0) == first
+            assert lease._process.group != os.getpid()
     finally:
         torch.set_float32_matmul_precision(before)
     assert (first["matmul precision"], first["convolution tf32"]) == ("highest", "False")
     assert len(eager.readings.device) == 6 and min(eager.readings.device) > 0
 
 
-def test_a_real_device_beside_eager_pytorch(positive):
+def test_a_real_device_beside_eager_pytorch(positive, tmp_path, monkeypatch):
     """OpenCL's CPU device: noisy times, but a device like any other."""
+    own = (share_root("hardware_profiles") / "cpu.toml").read_text()
+    size = find_profile("cpu").integer("last_level_cache_bytes")
+    small = own.replace("{ value = 33_554_432", "{ value = 2_097_152")  # a flush that is quick
+    assert small != own and size == 33_554_432
+    (tmp_path / "cpu.toml").write_text(small)
+    monkeypatch.setenv("MKGEN_PROFILES", str(tmp_path))
     target = Target.parse("opencl:cpu")
-    backend = backend_named("opencl")
+    made = Generator(positive, backend_named("opencl"), target)
+    settings = Settings(
+        Judge(scales), CompileCache(), emulate=False, device=True, samples=5,
+        timing_seconds=1.0, compare=("eager",),
+    )  # fmt: skip
     with Workers() as workers:
-        choices, _ = choose(Generator(positive, backend, target), workers, CompileCache())
-        settings = Settings(
-            Judge(scales), CompileCache(), emulate=False, device=True, samples=5,
-            timing_seconds=2.0, compare=("eager",),
-        )  # fmt: skip
-        record = evaluate(choices[0].candidate, workers, settings)
+        record = evaluate(next(made.candidates()), workers, settings)
     assert record.status is Status.PASS, record.reason
     timing = record.evidence[-1].timing
     assert [b.name for b in timing.baselines] == ["eager"], record.evidence[-1].detail
     for one in (timing.candidate, *timing.baselines):
         assert 0 < one.low <= one.median <= one.high and one.samples >= 5
-    assert timing.flush_bytes >= 3 * find_profile("cpu").integer("last_level_cache_bytes")
+    assert timing.flush_bytes >= 3 << 21
     assert timing.outputs_checked == 3 and len(timing.kernels) == 1
+
+
+# --- PyTorch's timer, and the cheats of benchmarks/device_timing.py -----------------------------
+
+
+def cheat_of(name: str):
+    """The launcher that the benchmark puts in place of an honest one, here over CPU tensors."""
+    import torch
+
+    exploit = device_timing.EXPLOITS[name]
+    namespace = {"torch": torch, "honest": torch.relu}
+    exec(exploit.text, namespace)
+    return namespace["cheat"], exploit
+
+
+def right_share(call, shifts: int = 8) -> float:
+    """How many of the outputs of calls with other values each are right."""
+    import torch
+
+    x = torch.randn(64, 33)
+    given = x.numpy().copy()
+    timer = TorchTimer(call, {"x": x}, lambda y: {"y": y}, torch.device("cpu"), 4096, inputs=("x",))
+    timer.warm()
+    right = 0
+    for shift in range(1, shifts + 1):
+        assert timer.queued(shift) > 0 if shift % 2 else timer.bracketed(shift).host > 0
+        want = np.maximum(rolled({"x": given}, ("x",), shift)["x"], 0)
+        right += np.array_equal(timer.outputs()["y"], want)
+    timer.close()
+    return right / shifts
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["work in a thread after the return", "counts its calls", "remembers results by address"],
+)
+def test_cheats_of_a_launcher_show_in_the_outputs(name):
+    cheat, exploit = cheat_of(name)
+    assert right_share(cheat) <= 1 / 8  # the first of all calls
+    assert exploit.ends == (Status.WRONG_OUTPUT,)
+
+
+def test_an_honest_launcher_and_one_that_gains_nothing_are_right(monkeypatch):
+    import torch
+
+    assert right_share(torch.relu) == 1
+    cheat, _ = cheat_of("remembers results by address and one value")
+    assert right_share(cheat) == 1
+
+
+def test_state_is_what_it_was_before_every_call():
+    import torch
+
+    count, x = torch.zeros(3), torch.ones(3)
+
+    def step(x, count):
+        count.add_(1)
+        return x + count
+
+    timer = TorchTimer(
+        step, {"x": x, "count": count}, lambda y: {"y": y, "count": count}, torch.device("cpu"),
+        64, restored={"count": count},
+    )  # fmt: skip
+    for _ in range(3):
+        timer.queued()
+        assert timer.outputs()["count"].tolist() == [1.0] * 3
+        assert timer.outputs()["y"].tolist() == [2.0] * 3
+
+
+def test_a_tensor_that_only_looks_like_one_is_refused():
+    import torch
+
+    class Lazy(torch.Tensor):
+        pass
+
+    timer = TorchTimer(
+        lambda x: x.as_subclass(Lazy), {"x": torch.ones(3)}, lambda y: {"y": y},
+        torch.device("cpu"), 64,
+    )  # fmt: skip
+    with pytest.raises(ExecutionError, match="not a plain tensor"):
+        timer.queued()
+
+
+def test_the_benchmark_says_what_did_not_end_as_it_must():
+    task = find_task("relu")
+    program = Generator(task, backend_named("triton"), Target.parse("triton:sm_90@h200"))
+    program = next(program.candidates()).program(task.workloads()[1])
+    text = device_timing.cheating(program, device_timing.EXPLOITS["side stream"])
+    compile(text.sources[-1].text, "cheat.py", "exec")
+    assert text.sources[-1].text.rstrip().endswith("relu = cheat")
+    timing = {
+        "candidate": {"name": "candidate", "median": 1e-4, "low": 9e-5, "high": 1.1e-4},
+        "baselines": [{"name": "eager", "median": 2e-4}], "floor": 5e-5, "host_median": 1.1e-4,
+        "flush_verified": True,
+    }  # fmt: skip
+    rows = [
+        {"task": "relu", "target": "cuda:sm_90a", "status": "pass", "reason": "", "timing": timing},
+        {"task": "relu", "target": "x:y", "status": "crashed", "reason": "boom", "timing": None},
+    ]
+    lies = [{"lie": "a", "ends": ["implausible"], "status": "pass", "reason": "believed"}]
+    shown = device_timing.table(rows, lies, [{"factor": 3, "seconds": 1e-5, "bandwidth": 4e12}])
+    assert "2.00 x" in shown and "| 50% |" in shown and "10.00 us" in shown
+    assert device_timing.wrong(rows, lies) == ["relu -> x:y: boom", "a: pass"]
+
+
+# --- small parts --------------------------------------------------------------------------------
 
 
 def test_rolled_inputs_are_what_the_oracle_is_given():

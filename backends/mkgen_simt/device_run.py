@@ -322,7 +322,7 @@ class GpuTimer(Timer):
 
     def kernels(self) -> tuple[str, ...]:
         """See Timer: nothing else is launched."""
-        return tuple(dict.fromkeys(step.entry for step in self._loaded.program.launches))
+        return tuple(step.entry for step in self._loaded.program.launches)
 
     def close(self) -> None:
         """See Timer."""

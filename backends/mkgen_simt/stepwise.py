@@ -365,7 +365,7 @@ class StepTimer(Timer):
 
     def kernels(self) -> tuple[str, ...]:
         """See Timer: nothing else is launched."""
-        return tuple(dict.fromkeys(launch.entry for launch in self._runner.program.launches))
+        return tuple(launch.entry for launch in self._runner.program.launches)
 
     def close(self) -> None:
         """See Timer."""

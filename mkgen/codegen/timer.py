@@ -62,7 +62,10 @@ class Timer(ABC):
             self.queued()
 
     def kernels(self) -> tuple[str, ...]:
-        """Names of the kernels that one call launches; empty where nothing tells."""
+        """Names of the kernels that one call launches, each as often; empty where nothing tells.
+
+        A loop's kernels may be named once.
+        """
         return ()
 
 

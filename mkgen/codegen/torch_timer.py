@@ -176,8 +176,7 @@ class TorchTimer(Timer):
                 self._clock.wait()
         except RuntimeError:  # no library of the driver's that traces
             return ()
-        names = (e.name for e in profiler.events() if e.device_type.name != "CPU")
-        return tuple(dict.fromkeys(names))
+        return tuple(e.name for e in profiler.events() if e.device_type.name != "CPU")
 
     def close(self) -> None:
         """See Timer."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from mkgen.codegen.timer import Bracket
 
 #: What a host may need per launch: an interpreter's call, arguments, the driver.
-LAUNCH_SECONDS = 60e-6
+LAUNCH_SECONDS = 100e-6
 #: To wake a thread that waits for the device, and to read a clock; where the device is the CPU
 #: itself, that thread waits for what it times, and for whatever else runs there.
 WAKE_SECONDS = 75e-6

@@ -89,6 +89,11 @@ class Contestant:
         """Names of the kernels that a call launches, as its process tells."""
         return tuple(str(name) for name in self._ask("kernels"))
 
+    def flags(self) -> dict[str, str]:
+        """PyTorch's global settings in its process, where it is a baseline's. WorkerFailure."""
+        told = self._lease.call("flags", self._timeout)
+        return {str(name): str(value) for name, value in told.items()}
+
     def close(self) -> None:
         """Frees the device's memory. WorkerFailure."""
         self._ask("close")

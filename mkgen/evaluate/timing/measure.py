@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,9 @@ from mkgen.task import Task
 
 Judge = Callable[[Mapping[str, np.ndarray], dict[str, np.ndarray]], None]
 """Judges outputs for inputs, which are the case's own or rolled; raises what ends the candidate."""
+
+#: Launches of a call that no one tells the kernels of: a module's many small operations.
+_UNSEEN_LAUNCHES = 50
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,7 @@ class _Taken:
     host_median: float
     baselines: tuple[Speed, ...]
     kernels: tuple[str, ...]
+    launches: int
     clock_mhz: tuple[int, int] | None
     fetched: Fetched
     absent: list[str]
@@ -162,9 +166,19 @@ class _Opened:
 
     running: list[Contestant] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
+    flags: dict[str, dict[str, str]] = field(default_factory=dict)
+    """PyTorch's settings in each process before the first call."""
 
     def drop(self, contestant: Contestant, failure: WorkerFailure) -> None:
         self.absent.append(f"no {contestant.name}: {' '.join(failure.message.split())[:200]}")
+
+    def settled(self, baseline: Contestant) -> bool:
+        """Whether its settings are what they were; ends its timing. WorkerFailure."""
+        same = baseline.flags() == self.flags[baseline.name]
+        if not same:
+            self.absent.append(f"no {baseline.name}: its process changed PyTorch's settings")
+        baseline.close()
+        return same
 
 
 def _take(
@@ -178,14 +192,19 @@ def _take(
 ) -> _Taken:
     with ClockRate(subject.executor.clock_command()) as rate:
         running = interleave(candidate, opened.running, plan, fetched, random_, shift, opened.drop)
+    believed = []
     for baseline in running:
-        with suppress(WorkerFailure):  # its figures are there already
-            baseline.close()
+        try:
+            believed += [baseline] if opened.settled(baseline) else []
+        except WorkerFailure as failure:
+            opened.drop(baseline, failure)
+    kernels = candidate.kernels()
     return _Taken(
         candidate=speed("candidate", candidate.readings.device),
         host_median=float(np.median([b.host for b in candidate.readings.brackets])),
-        baselines=tuple(speed(b.name, b.readings.device) for b in running),
-        kernels=candidate.kernels(),
+        baselines=tuple(speed(b.name, b.readings.device) for b in believed),
+        kernels=tuple(dict.fromkeys(kernels)),
+        launches=max(sum(subject.program.rounds), len(kernels) or _UNSEEN_LAUNCHES),
         clock_mhz=rate.megahertz(),
         fetched=fetched,
         absent=opened.absent,
@@ -204,7 +223,7 @@ def _believe_clocks(
     outputs = sum(e.oracle.size * e.dtype.itemsize for e in subject.case.expected)
     inputs = sum(a.nbytes for a in subject.inputs.values())
     around = Surroundings(
-        launches=max(sum(subject.program.rounds), len(taken.kernels), 1),
+        launches=taken.launches,
         copied_bytes=flush.size + 4 * outputs + 4 * inputs * subject.roll,
         bandwidth=subject.profile.number("memory_bandwidth"),
         wake=WAKE_SECONDS if subject.on_accelerator else CPU_WAKE_SECONDS,
@@ -311,6 +330,7 @@ def _baselines(
         contestant = Contestant(mode, lease_baseline(stack, workers, mode), job, timeout)
         try:
             contestant.open()
+            opened.flags[mode] = contestant.flags()
         except WorkerFailure as failure:
             opened.drop(contestant, failure)
             continue

@@ -35,6 +35,7 @@ from mkgen.evaluate.timing.baselines import lease_baseline, opening
 from mkgen.evaluate.timing.clocks import Readings, Surroundings, conflict
 from mkgen.evaluate.timing.floor import floor_of
 from mkgen.evaluate.timing.interleave import Contestant, Plan
+from mkgen.evaluate.timing.measure import _Opened
 from mkgen.evaluate.timing.statistics import median_interval, ratio, speed
 from mkgen.evaluate.wording import describe
 from mkgen.profile import find_profile
@@ -360,6 +361,24 @@ def test_a_baseline_is_its_own_process_and_keeps_its_own_flags(positive, tmp_pat
         torch.set_float32_matmul_precision(before)
     assert (first["matmul precision"], first["convolution tf32"]) == ("highest", "False")
     assert len(eager.readings.device) == 6 and min(eager.readings.device) > 0
+
+
+def test_a_baseline_whose_settings_change_is_not_believed():
+    class Told:
+        name, closed = "eager", False
+
+        def flags(self):
+            return {"matmul tf32": "True"}
+
+        def close(self):
+            self.closed = True
+
+    opened, told = _Opened(), Told()
+    opened.flags["eager"] = {"matmul tf32": "False"}
+    assert not opened.settled(told) and told.closed
+    assert "no eager: its process changed PyTorch's settings" in opened.absent
+    opened.flags["eager"] = told.flags()
+    assert opened.settled(told)
 
 
 def test_a_real_device_beside_eager_pytorch(positive, tmp_path, monkeypatch):

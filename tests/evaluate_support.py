@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 
 from mkgen.codegen.backend import Ability, Arch, Arrays, Backend, Executor, Loaded, Probe
 from mkgen.codegen.plan import DialectPrinter
+from mkgen.codegen.timer import Bracket, Timer, rolled
 from mkgen.errors import (
     CompileError,
     ExecutionError,
@@ -171,13 +173,75 @@ class FakeLoaded(Loaded):
             case "forge-with-nonce":
                 escape_support.forge(escape_support.nonce_of_this_job())
 
-    def time(self, inputs: Arrays, samples: int) -> list[float]:
-        if self.behaviour == "slow-clock":
-            return [10.0] * samples
-        start = time.perf_counter()
-        for _ in range(samples):
-            self.run(inputs)
-        return [(time.perf_counter() - start) / samples / 2] * samples
+    def timer(self, inputs: Arrays, flush_bytes: int = 0, *, rolls: bool = False) -> Timer:
+        return FakeTimer(self, inputs, rolls)
+
+
+#: What the fake device takes for a call, by its events.
+DEVICE_SECONDS = 1e-3
+
+
+class FakeTimer(Timer):
+    """A device with exact clocks, or with those that the behaviour has made of them."""
+
+    def __init__(self, loaded: FakeLoaded, inputs: Arrays, rolls: bool) -> None:
+        self.loaded = loaded
+        self.inputs = dict(inputs)
+        self.rolls = ("x",) if rolls else ()
+        self.calls = 0
+        self.memory: dict[str, np.ndarray] = {}
+
+    def call(self, shift: int) -> None:
+        self.calls += 1
+        given = rolled(self.inputs, self.rolls, shift)
+        made = self.loaded.run(given)
+        match self.loaded.behaviour:
+            case "cached":  # by address, which never changes
+                made = self.memory or made
+                self.memory = made
+            case "lazy-after-three" if self.calls > 3:
+                made = {"y": np.full_like(made["y"], np.nan)}
+            case "lazy-by-events" if self.by_events:
+                made = {"y": np.full_like(made["y"], np.nan)}
+            case "late-thread":
+                threading.Timer(0.05, self.finish, (made["y"].copy(),)).start()
+                made = {"y": np.full_like(made["y"], np.nan)}
+            case "own-clock" | "side-stream" | "late-stream" | "inside-the-call":
+                time.sleep(0.08)
+        self.last = made
+        time.sleep(2 * DEVICE_SECONDS)
+
+    def finish(self, y: np.ndarray) -> None:
+        """The right answer, when the call is over: what was copied aside stays as it was."""
+        self.late = y
+
+    def queued(self, shift: int = 0) -> float:
+        self.by_events = True
+        self.call(shift)
+        return 100.0 if self.loaded.behaviour == "slow-clock" else DEVICE_SECONDS
+
+    def bracketed(self, shift: int = 0) -> Bracket:
+        self.by_events = False
+        self.call(shift)
+        match self.loaded.behaviour:
+            case "side-stream":  # the call returns at once; the device is at work for long
+                return Bracket(0.02, 1e-5, 1e-5)
+            case "inside-the-call":  # it waits itself for what its own stream does
+                return Bracket(0.01, 0.0099, 1e-5)
+            case "late-stream":  # not even a wait for the device sees it; copying the outputs does
+                return Bracket(1.1 * DEVICE_SECONDS, 1e-5, 0.02)
+        return Bracket(1.1 * DEVICE_SECONDS, 1e-5, 1e-5)
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        return self.last
+
+    def kernels(self) -> tuple[str, ...]:
+        if self.loaded.behaviour == "library":
+            return ("void at::native::vectorized_elementwise_kernel<4>", "Memcpy DtoD")
+        return ("kernel",)
+
+    def close(self) -> None:
+        self.inputs = {}
 
 
 class FakeExecutor(Executor):
@@ -214,6 +278,14 @@ class FakeDevice(FakeExecutor):
     needs_artifact = True
     cannot_see = ()
     schedules = ("",)
+
+    def last_level_cache(self) -> int:
+        return 1 << 20
+
+    def probe_copies(self, size: int, flush_bytes: int, repeats: int) -> list[float]:
+        """The cache is as large as the driver says, or as large as the variable does."""
+        real = int(os.environ.get("MKGEN_FAKE_CACHE", str(1 << 20)))
+        return [1e-3 if flush_bytes >= 2 * real else 5e-4] * repeats
 
 
 class FakeBackend(Backend):

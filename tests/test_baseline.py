@@ -10,26 +10,32 @@ from cli_support import call
 from mkgen.evaluate.baseline import REGRESSIONS, Kind, compare_runs
 from mkgen.evaluate.store import RunStore
 from mkgen.program import Artifact, PrecisionClass, Resources
-from mkgen.record import ErrorFigures, Evidence, EvidenceKind, Record, Status
+from mkgen.record import ErrorFigures, Evidence, EvidenceKind, Record, Speed, Status, Timing
 from mkgen.target import Target
 
-FAST, SLOW = (
-    "median 0.001 s (quartiles 0.00098 to 0.00102) of 20 runs",
-    ("median 0.0012 s (quartiles 0.00118 to 0.00123) of 20 runs"),
-)
+
+def timing_of(median: float, low: float, high: float) -> Timing:
+    return Timing(
+        candidate=Speed(name="candidate", median=median, low=low, high=high, samples=20),
+        host_median=median, floor=0.0, floor_reason="", flush_bytes=1, flush_verified=True,
+        outputs_checked=3,
+    )  # fmt: skip
 
 
-def evidence(kind: EvidenceKind, detail: str = "") -> Evidence:
+FAST, SLOW = timing_of(0.001, 0.00098, 0.00102), timing_of(0.0012, 0.00118, 0.00123)
+
+
+def evidence(kind: EvidenceKind, timing: Timing | None = None) -> Evidence:
     return Evidence(
         kind=kind, executor="e", executed="source x", compiler="c", compiler_sha="0", ran_on=None,
-        workloads=("check1",), cannot_see=(), detail=detail,
+        workloads=("check1",), cannot_see=(), timing=timing,
     )  # fmt: skip
 
 
 def record(task: str = "relu", **changes: Any) -> Record:
     status = changes.pop("status", Status.PASS)
     passed = status is Status.PASS
-    timing = changes.pop("timing", "")
+    timing = changes.pop("timing", None)
     kinds = [evidence(EvidenceKind.COMPILED), evidence(EvidenceKind.EMULATED)]
     kinds += [evidence(EvidenceKind.TIMED, timing)] if timing else []
     artifact = Artifact(
@@ -91,7 +97,7 @@ def test_what_is_no_difference(before: Record, now: Record) -> None:
 
 
 def test_a_time_within_the_spread_is_not_slower() -> None:
-    near = "median 0.00103 s (quartiles 0.00099 to 0.00108) of 20 runs"
+    near = timing_of(0.00103, 0.00099, 0.00108)
     assert compare_runs([record(timing=FAST)], [record(timing=near)]) == []
 
 

@@ -203,8 +203,15 @@ class MemoryRuntime(GpuRuntime):
     def download(self, pointer: int, data: np.ndarray) -> None:
         data.view(np.uint8)[:] = self.memory[pointer]
 
-    def fill(self, pointer: int, size: int) -> None:
-        self.memory[pointer][:size] = 0
+    def fill(self, pointer: int, size: int, byte: int = 0) -> None:
+        self.memory[pointer][:size] = byte
+
+    def copy(self, pointer: int, source: int, size: int) -> None:
+        self.at(pointer)[:size] = self.at(source)[:size]
+
+    def at(self, pointer: int) -> np.ndarray:
+        base = pointer >> 32 << 32
+        return self.memory[base][pointer - base :]
 
     def launch(self, entry: str, configuration: Simt, pointers: list[int]) -> None:
         if self.fail:
@@ -213,10 +220,12 @@ class MemoryRuntime(GpuRuntime):
         target[0] = source[0] + 1
 
     def element(self, pointer: int) -> np.ndarray:
-        base = pointer >> 32 << 32
-        return self.memory[base][pointer - base :][:4].view(np.float32)
+        return self.at(pointer)[:4].view(np.float32)
 
     def synchronize(self) -> None:
+        pass
+
+    def wait_for_device(self) -> None:
         pass
 
     def timed(self, before: object, work: object) -> float:
@@ -266,6 +275,19 @@ def test_repeat_swaps_and_advances_and_outputs_are_poisoned() -> None:
     np.testing.assert_array_equal(outputs["out"], np.array([12, 13, 14, np.nan], np.float32))
     assert sorted(runtime.freed) == sorted(runtime.memory)
     assert loaded.time(inputs, 5) == [1.0] * 5
+    assert sorted(runtime.freed) == sorted(runtime.memory)
+
+
+def test_every_timed_call_starts_from_the_same_state_and_its_outputs_are_kept() -> None:
+    runtime = MemoryRuntime()
+    timer = GpuLoaded(recurrence(), runtime).timer({"h": np.array([10], np.float32)}, 4096)
+    timer.warm()
+    for call in (timer.queued, timer.bracketed):
+        call()
+        outputs = timer.outputs()["out"]
+        np.testing.assert_array_equal(outputs, np.array([12, 13, 14, np.nan], np.float32))
+    assert timer.kernels() == ("k", "k")
+    timer.close()
     assert sorted(runtime.freed) == sorted(runtime.memory)
 
 

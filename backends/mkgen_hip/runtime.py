@@ -17,7 +17,7 @@ from mkgen.errors import ExecutionError, MissingError
 from mkgen.program import Artifact, Program, Simt
 from mkgen.record import EvidenceKind, RanOn
 from mkgen_hip.toolchain import file_sha, require_toolchain
-from mkgen_simt.device_run import GpuLoaded, GpuRuntime, refuse_steps
+from mkgen_simt.device_run import GpuLoaded, GpuRuntime, probe_copies, refuse_steps
 
 _NAMES = ("libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so.5", "libamdhip64.so")
 _KFD = Path("/dev/kfd")
@@ -25,7 +25,7 @@ _REMEDY = "run on a machine with an AMD GPU and ROCm's runtime, or set ROCM_PATH
 # The largest of any AMD GPU (MI300X, AMD Infinity Cache): HIP's device attributes tell the L2 only.
 _LARGEST_CACHE = 256 << 20
 _PROPERTIES_BYTES = 16384
-_HOST_TO_DEVICE, _DEVICE_TO_HOST = 1, 2
+_HOST_TO_DEVICE, _DEVICE_TO_HOST, _ON_DEVICE = 1, 2, 3
 
 
 def rocm_ability() -> Ability:
@@ -88,6 +88,18 @@ class HipDeviceExecutor(Executor):
             raise ExecutionError(f"{self.name} runs code objects; compile {program.target} first")
         return GpuLoaded(program, HipRuntime(_hip(), Path(artifact.path)))
 
+    def last_level_cache(self) -> int:
+        """See Executor.last_level_cache."""
+        return _LARGEST_CACHE
+
+    def probe_copies(self, size: int, flush_bytes: int, repeats: int) -> list[float]:
+        """See Executor.probe_copies."""
+        runtime = HipRuntime(_hip())
+        try:
+            return probe_copies(runtime, size, flush_bytes, repeats)
+        finally:
+            runtime.close()
+
 
 class _Hip:
     """libamdhip64 and device 0."""
@@ -140,9 +152,9 @@ def _directories() -> list[Path]:
 
 
 class HipRuntime(GpuRuntime):
-    """One code object loaded on GPU 0."""
+    """One code object loaded on GPU 0, or none."""
 
-    def __init__(self, hip: _Hip, path: Path) -> None:
+    def __init__(self, hip: _Hip, path: Path | None = None) -> None:
         """Loads `path`; ExecutionError when the runtime refuses it."""
         self.last_level_cache = _LARGEST_CACHE
         self._hip = hip
@@ -150,9 +162,9 @@ class HipRuntime(GpuRuntime):
         self._module = ctypes.c_void_p()
         self._stream = ctypes.c_void_p()
         out = ctypes.byref
-        hip.call(
-            "hipModuleLoad", out(self._module), os.fsencode(path), doing=f"loading {path.name}"
-        )
+        if path is not None:
+            file = os.fsencode(path)
+            hip.call("hipModuleLoad", out(self._module), file, doing=f"loading {path.name}")
         hip.call("hipStreamCreate", out(self._stream), doing="creating a stream")
 
     def allocate(self, size: int) -> int:
@@ -179,10 +191,16 @@ class HipRuntime(GpuRuntime):
         count = ctypes.c_size_t(size)
         self._hip.call("hipMemcpy", *pointers, count, ctypes.c_int(kind), doing="copying")
 
-    def fill(self, pointer: int, size: int) -> None:
+    def fill(self, pointer: int, size: int, byte: int = 0) -> None:
         """See GpuRuntime."""
-        args = ctypes.c_void_p(pointer), ctypes.c_int(0), ctypes.c_size_t(size), self._stream
-        self._hip.call("hipMemsetAsync", *args, doing="writing the flush buffer")
+        args = ctypes.c_void_p(pointer), ctypes.c_int(byte), ctypes.c_size_t(size), self._stream
+        self._hip.call("hipMemsetAsync", *args, doing="filling device memory")
+
+    def copy(self, pointer: int, source: int, size: int) -> None:
+        """See GpuRuntime."""
+        pointers = ctypes.c_void_p(pointer), ctypes.c_void_p(source)
+        args = *pointers, ctypes.c_size_t(size), ctypes.c_int(_ON_DEVICE), self._stream
+        self._hip.call("hipMemcpyAsync", *args, doing="copying on the device")
 
     def launch(self, entry: str, configuration: Simt, pointers: list[int]) -> None:
         """See GpuRuntime."""
@@ -213,6 +231,10 @@ class HipRuntime(GpuRuntime):
         """See GpuRuntime."""
         self._hip.call("hipStreamSynchronize", self._stream, doing="a kernel failed")
 
+    def wait_for_device(self) -> None:
+        """See GpuRuntime."""
+        self._hip.call("hipDeviceSynchronize", doing="a kernel failed")
+
     def timed(self, before: Callable[[], None], work: Callable[[], None]) -> float:
         """See GpuRuntime."""
         begin, end, taken = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_float()
@@ -234,4 +256,5 @@ class HipRuntime(GpuRuntime):
     def close(self) -> None:
         """See GpuRuntime."""
         self._hip.call("hipStreamDestroy", self._stream, doing="destroying a stream")
-        self._hip.call("hipModuleUnload", self._module, doing="unloading a module")
+        if self._module:
+            self._hip.call("hipModuleUnload", self._module, doing="unloading a module")

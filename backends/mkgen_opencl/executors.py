@@ -11,7 +11,7 @@ from mkgen.errors import ExecutionError, MissingError
 from mkgen.program import Artifact, Launch, Program, Simt
 from mkgen.record import EvidenceKind, RanOn
 from mkgen_opencl import devices, toolchain
-from mkgen_simt.stepwise import GUARD, Bytes, Device, StepRunner, numpy_dtype
+from mkgen_simt.stepwise import GUARD, Bytes, Device, StepRunner, numpy_dtype, probe_copies
 
 #: Never one that loosens arithmetic; without it a division may be off by 2.5 ulp.
 BUILD_OPTIONS = ("-cl-std=CL1.2", "-cl-fp32-correctly-rounded-divide-sqrt")
@@ -21,18 +21,14 @@ class _Queue(Device):
     """Buffers and an in-order queue of one OpenCL device."""
 
     def __init__(
-        self, device: Any, program: Any, entries: set[str], sizes: Mapping[str, int]
+        self, device: Any, context: Any, kernels: Mapping[str, Any], sizes: Mapping[str, int]
     ) -> None:
-        """`sizes` are the bytes of an element of each buffer."""
+        """`kernels` by entry; `sizes` are the bytes of an element of each buffer."""
         import pyopencl as cl
 
-        self._sizes = sizes
-
-        self._device = device
-        self._context = program.get_info(cl.program_info.CONTEXT)
+        self._device, self._context, self._kernels, self._sizes = device, context, kernels, sizes
         properties = cl.command_queue_properties.PROFILING_ENABLE
-        self._queue = cl.CommandQueue(self._context, device, properties=properties)
-        self._kernels = {entry: cl.Kernel(program, entry) for entry in entries}
+        self._queue = cl.CommandQueue(context, device, properties=properties)
         # A kernel does not keep its arguments alive; these must live until it has run.
         self._regions: list[Any] = []
         self._flush: Any = None
@@ -116,6 +112,11 @@ class _Queue(Device):
         cl.enqueue_fill_buffer(self._queue, self._flush, np.zeros(1, np.uint8), 0, size)
         self._queue.finish()
 
+    def copy(self, block: Any, source: Any) -> Any:
+        import pyopencl as cl
+
+        return cl.enqueue_copy(self._queue, block, source)
+
     def elapsed(self, first: Any, last: Any) -> float:
         return float(last.profile.end - first.profile.start) * 1e-9
 
@@ -172,10 +173,27 @@ class _Opencl(Executor):
             raise ExecutionError(f"{self.name} runs the compiled program; compile it first")
         else:
             built = devices.build_binary(device, Path(artifact.path).read_bytes())
-        entries = {launch.entry for launch in program.launches}
-        devices.resources(built, device, sorted(entries))
+        import pyopencl as cl
+
+        entries = sorted({launch.entry for launch in program.launches})
+        devices.resources(built, device, entries)
         sizes = {b.name: numpy_dtype(b.dtype).itemsize for b in program.buffers}
-        return StepRunner(program, _Queue(device, built.program, entries, sizes))
+        kernels = {entry: cl.Kernel(built.program, entry) for entry in entries}
+        context = built.program.get_info(cl.program_info.CONTEXT)
+        return StepRunner(program, _Queue(device, context, kernels, sizes))
+
+    def last_level_cache(self) -> int:
+        """See Executor.last_level_cache."""
+        return int(self._shown_device().global_mem_cache_size)
+
+    def probe_copies(self, size: int, flush_bytes: int, repeats: int) -> list[float]:
+        """See Executor.probe_copies."""
+        import pyopencl as cl
+
+        device = self._shown_device()
+        return probe_copies(
+            _Queue(device, cl.Context([device]), {}, {}), size, flush_bytes, repeats
+        )
 
 
 class OpenclEmulator(_Opencl):

@@ -12,6 +12,7 @@ import numpy as np
 
 from mkgen.codegen.backend import Arrays, Executor, Loaded, Role
 from mkgen.codegen.source_module import import_source, launcher_of, write_source
+from mkgen.codegen.timer import Bracket, Timer, rolled, rolling
 from mkgen.errors import ExecutionError
 from mkgen.program import Artifact, Program
 from mkgen.record import EvidenceKind, RanOn
@@ -20,7 +21,6 @@ from mkgen_pallas.arrays import collect, make_arguments
 from mkgen_pallas.compiling import compiler_name, program_of, read_cubins
 from mkgen_pallas.probe import REMEDY, installed, library_sha
 
-WARM_UP_RUNS = 5
 #: Bytes written between timed runs on a GPU: over three times the largest L2 (B200, 126 MB).
 FLUSH_BYTES = 400_000_000
 
@@ -125,7 +125,7 @@ class OnDevice(Loaded):
         arch: PallasArch,
     ) -> None:
         jax: Any = importlib.import_module("jax")
-        self._program = program
+        self.program = program
         self._jitted = jax.jit(launcher)
         self._compiled: Any = None
         self._artifact = artifact
@@ -133,15 +133,15 @@ class OnDevice(Loaded):
         self.matches_artifact: bool | None = None
         self.detail = "nothing ran yet"
 
-    def _ready(self, inputs: Arrays) -> tuple[list[Any], Any]:
+    def ready(self, inputs: Arrays) -> tuple[list[Any], Any]:
         """Arguments on the device and the compiled launcher; ExecutionError when it is refused."""
         jax: Any = importlib.import_module("jax")
-        arguments = [jax.device_put(a) for a in make_arguments(self._program, inputs)]
+        arguments = [jax.device_put(a) for a in make_arguments(self.program, inputs)]
         if self._compiled is None:
             try:
                 self._compiled = self._jitted.lower(*arguments).compile()
             except Exception as error:
-                raise ExecutionError(f"{self._program.launcher}: refused: {error}") from error
+                raise ExecutionError(f"{self.program.launcher}: refused: {error}") from error
             self._compare(self._compiled.runtime_executable().serialize())
         return arguments, self._compiled
 
@@ -169,26 +169,57 @@ class OnDevice(Loaded):
         jax: Any = importlib.import_module("jax")
         if schedule:
             raise ExecutionError(f"this executor has no schedule {schedule!r}")
-        arguments, compiled = self._ready(inputs)
+        arguments, compiled = self.ready(inputs)
         try:
             returned = jax.block_until_ready(compiled(*arguments))
         except Exception as error:
-            raise ExecutionError(f"{self._program.launcher} failed: {error}") from error
-        return collect(self._program, returned)
+            raise ExecutionError(f"{self.program.launcher} failed: {error}") from error
+        return collect(self.program, returned)
 
-    def time(self, inputs: Arrays, samples: int) -> list[float]:
-        """Seconds of `samples` runs by the host clock around one call, dispatch included."""
+    def timer(self, inputs: Arrays, flush_bytes: int = 0, *, rolls: bool = False) -> Timer:
+        """See Loaded.timer."""
+        size = flush_bytes or (self.flush_bytes() if self.cache_bytes else FLUSH_BYTES)
+        flush = 1 if self._arch.is_tpu else size // 4
+        return _JaxTimer(self, inputs, flush, rolling(self.program) if rolls else ())
+
+
+class _JaxTimer(Timer):
+    """See Timer. JAX has no events: every time is the host's, dispatch included."""
+
+    def __init__(
+        self, loaded: OnDevice, inputs: Arrays, flush_words: int, rolls: tuple[str, ...]
+    ) -> None:
         jax: Any = importlib.import_module("jax")
-        arguments, compiled = self._ready(inputs)
-        touch = jax.jit(lambda a: a + 1)
-        flush = self.flush_bytes() if self.cache_bytes else FLUSH_BYTES
-        cache = jax.device_put(np.zeros(1 if self._arch.is_tpu else flush // 4, np.int32))
-        for _ in range(WARM_UP_RUNS):
-            jax.block_until_ready(compiled(*arguments))
-        seconds = []
-        for _ in range(samples):
-            cache = jax.block_until_ready(touch(cache))
-            begin = time.perf_counter()
-            jax.block_until_ready(compiled(*arguments))
-            seconds.append(time.perf_counter() - begin)
-        return seconds
+        self._loaded, self._given, self._rolls = loaded, dict(inputs), rolls
+        self._shift = 0
+        self._arguments, self._compiled = loaded.ready(inputs)
+        self._touch = jax.jit(lambda a: a + 1)
+        self._cache = jax.device_put(np.zeros(flush_words, np.int32))
+        self._returned: Any = None
+
+    def queued(self, shift: int = 0) -> float:
+        """See Timer."""
+        return self.bracketed(shift).host
+
+    def bracketed(self, shift: int = 0) -> Bracket:
+        """See Timer. Outputs are what the call returned; JAX gives no way to poison them."""
+        jax: Any = importlib.import_module("jax")
+        if shift != self._shift:
+            moved = rolled(self._given, self._rolls, shift)
+            self._arguments, self._shift = self._loaded.ready(moved)[0], shift
+        self._cache = jax.block_until_ready(self._touch(self._cache))
+        begin = time.perf_counter()
+        returned = self._compiled(*self._arguments)
+        submitted = time.perf_counter()
+        jax.block_until_ready(returned)
+        over = time.perf_counter()
+        self._returned = jax.block_until_ready(jax.tree_util.tree_map(jax.numpy.copy, returned))
+        return Bracket(over - begin, submitted - begin, time.perf_counter() - over)
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """See Timer."""
+        return collect(self._loaded.program, self._returned)
+
+    def close(self) -> None:
+        """See Timer."""
+        self._arguments, self._cache, self._returned = [], None, None

@@ -6,7 +6,7 @@ import functools
 import importlib.util
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +19,8 @@ from mkgen.errors import ExecutionError, MissingError
 from mkgen.program import Artifact, Program, Simt
 from mkgen.record import RanOn
 from mkgen_simt import nvrtc
-from mkgen_simt.device_run import GpuLoaded, GpuRuntime, refuse_steps
+from mkgen_simt.device_run import GpuLoaded, GpuRuntime, probe_copies, refuse_steps
+from mkgen_simt.nvidia import clock_command, reset_persisting_cache
 
 #: Above this a kernel must opt in to dynamic shared memory (CUDA C++ Programming Guide, 7.0+).
 _SHARED_WITHOUT_OPT_IN = 48 * 1024
@@ -115,6 +116,19 @@ class CupyExecutor(Executor):
         entries = {launch.entry for launch in program.launches}
         return GpuLoaded(program, CupyRuntime(Path(artifact.path), sorted(entries)))
 
+    def last_level_cache(self) -> int:
+        """See Executor.last_level_cache."""
+        return _device().last_level_cache
+
+    def probe_copies(self, size: int, flush_bytes: int, repeats: int) -> list[float]:
+        """See Executor.probe_copies."""
+        _device()
+        return probe_copies(CupyRuntime(), size, flush_bytes, repeats)
+
+    def clock_command(self) -> tuple[str, ...]:
+        """See Executor.clock_command."""
+        return clock_command()
+
 
 class _Device:
     """What the driver says of GPU 0."""
@@ -160,9 +174,9 @@ def _reported(doing: str) -> Iterator[None]:
 
 
 class CupyRuntime(GpuRuntime):
-    """One cubin loaded on GPU 0."""
+    """One cubin loaded on GPU 0, or none."""
 
-    def __init__(self, cubin: Path, entries: list[str]) -> None:
+    def __init__(self, cubin: Path | None = None, entries: Sequence[str] = ()) -> None:
         """Loads kernels `entries` of `cubin`; ExecutionError when the driver refuses it."""
         import cupy
 
@@ -172,6 +186,9 @@ class CupyRuntime(GpuRuntime):
         self._runtime: Any = cupy.cuda.runtime
         # A blocking stream: copies run on the default stream and may return before they end.
         self._stream: Any = cupy.cuda.Stream()
+        self._kernels: dict[str, Any] = {}
+        if cubin is None:
+            return
         driver = f"{device.driver // 1000}.{device.driver % 1000 // 10}"
         with _reported(
             f"{cubin.name} cannot be loaded by the driver for CUDA {driver}; an NVRTC of a newer "
@@ -179,7 +196,7 @@ class CupyRuntime(GpuRuntime):
         ):
             module = cupy.RawModule(path=str(cubin))
             # RawModule loads on first use; here the error still says what it is about.
-            self._kernels: dict[str, Any] = {e: module.get_function(e) for e in entries}
+            self._kernels = {e: module.get_function(e) for e in entries}
 
     def allocate(self, size: int) -> int:
         """See GpuRuntime."""
@@ -203,10 +220,16 @@ class CupyRuntime(GpuRuntime):
             device_to_host = self._runtime.memcpyDeviceToHost
             self._runtime.memcpy(data.ctypes.data, pointer, data.nbytes, device_to_host)
 
-    def fill(self, pointer: int, size: int) -> None:
+    def fill(self, pointer: int, size: int, byte: int = 0) -> None:
         """See GpuRuntime."""
-        with _reported("cannot write the flush buffer"):
-            self._runtime.memsetAsync(pointer, 0, size, self._stream.ptr)
+        with _reported("cannot fill device memory"):
+            self._runtime.memsetAsync(pointer, byte, size, self._stream.ptr)
+
+    def copy(self, pointer: int, source: int, size: int) -> None:
+        """See GpuRuntime."""
+        with _reported("cannot copy on the device"):
+            kind = self._runtime.memcpyDeviceToDevice
+            self._runtime.memcpyAsync(pointer, source, size, kind, self._stream.ptr)
 
     def launch(self, entry: str, configuration: Simt, pointers: list[int]) -> None:
         """See GpuRuntime."""
@@ -224,6 +247,15 @@ class CupyRuntime(GpuRuntime):
         """See GpuRuntime."""
         with _reported("a kernel failed"):
             self._stream.synchronize()
+
+    def wait_for_device(self) -> None:
+        """See GpuRuntime."""
+        with _reported("a kernel failed"):
+            self._runtime.deviceSynchronize()
+
+    def settle(self) -> None:
+        """See GpuRuntime."""
+        reset_persisting_cache()
 
     def timed(self, before: Callable[[], None], work: Callable[[], None]) -> float:
         """See GpuRuntime."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 import numpy as np
 
 from mkgen.codegen.backend import Arrays, Loaded
+from mkgen.codegen.timer import WARM_UPS, Bracket, Timer, changed, copy_seconds, fills_for, rolling
 from mkgen.errors import ExecutionError, InputChangedError
 from mkgen.program import GIVEN, Buffer, BufferRole, Glue, Launch, Program, Repeat, Simt
 
 #: Buffers that no kernel may change.
 _READ_ONLY = (BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.CONSTANT)
-_WARM_UP = 3
 #: No buffer's name: beside the buffers it holds what empties the cache.
 _FLUSH = ""
+_POISON = 0xFF  # a NaN of every floating dtype when every byte of it is this
 
 
 class GpuRuntime(ABC):
@@ -43,8 +45,12 @@ class GpuRuntime(ABC):
         """Fills C-contiguous `data` from `pointer`."""
 
     @abstractmethod
-    def fill(self, pointer: int, size: int) -> None:
-        """Writes `size` bytes at `pointer`, without waiting."""
+    def fill(self, pointer: int, size: int, byte: int = 0) -> None:
+        """Writes `size` times `byte` at `pointer`, without waiting."""
+
+    @abstractmethod
+    def copy(self, pointer: int, source: int, size: int) -> None:
+        """Copies `size` bytes from `source`, on the device too, without waiting."""
 
     @abstractmethod
     def launch(self, entry: str, configuration: Simt, pointers: list[int]) -> None:
@@ -53,6 +59,13 @@ class GpuRuntime(ABC):
     @abstractmethod
     def synchronize(self) -> None:
         """Waits for everything launched; ExecutionError when any of it failed."""
+
+    @abstractmethod
+    def wait_for_device(self) -> None:
+        """As `synchronize`, for every stream of the device."""
+
+    def settle(self) -> None:  # noqa: B027  (most have nothing to undo)
+        """Undoes what a program may have set to keep data in the cache."""
 
     @abstractmethod
     def timed(self, before: Callable[[], None], work: Callable[[], None]) -> float:
@@ -133,8 +146,8 @@ class GpuLoaded(Loaded):
 
     def __init__(self, program: Program, runtime: GpuRuntime) -> None:
         """`runtime` has the module of `program` loaded."""
-        self._program = program
-        self._runtime = runtime
+        self.program = program
+        self.runtime = runtime
         self._kept: dict[str, int] = {}
         """Device addresses that runs use one after another, by buffer name."""
 
@@ -142,12 +155,12 @@ class GpuLoaded(Loaded):
         """See Loaded.run."""
         try:
             self._place(self._kept, inputs)
-            bound = self._bind(self._kept)
-            self._execute(bound, "prepare")
-            self._execute(bound, "run")
-            self._runtime.synchronize()
+            bound = self.bind(self._kept)
+            self.execute(bound, "prepare")
+            self.execute(bound, "run")
+            self.runtime.synchronize()
             self._check_unchanged(inputs)
-            return self._read(bound)
+            return self.read(bound)
         except BaseException as error:
             # After a fault a device refuses every call, frees included; the first error tells.
             try:
@@ -161,35 +174,20 @@ class GpuLoaded(Loaded):
         kept, self._kept = self._kept, {}
         self._release(kept)
 
-    def time(self, inputs: Arrays, samples: int) -> list[float]:
-        """See Loaded.time. Each sample starts with a last-level cache full of other data."""
-        flush_bytes = self.flush_bytes(self._runtime.last_level_cache)
-        with self._placed(inputs) as memory:
-            flush = memory[_FLUSH] = self._runtime.allocate(flush_bytes)
-
-            def cold() -> None:
-                # Also keeps the device busy while the host queues the launches, so that the
-                # events enclose kernels and not the host's own time.
-                self._runtime.fill(flush, flush_bytes)
-
-            def work() -> None:
-                self._execute(self._bind(memory), "run")
-
-            self._execute(self._bind(memory), "prepare")
-            for _ in range(_WARM_UP):
-                work()
-            self._runtime.synchronize()
-            return [self._runtime.timed(cold, work) for _ in range(samples)]
+    def timer(self, inputs: Arrays, flush_bytes: int = 0, *, rolls: bool = False) -> Timer:
+        """See Loaded.timer."""
+        size = flush_bytes or self.flush_bytes(self.runtime.last_level_cache)
+        return GpuTimer(self, inputs, size, rolling(self.program) if rolls else ())
 
     def close(self) -> None:
         """Frees the buffers and unloads the module."""
         try:
             self.rest()
         finally:
-            self._runtime.close()
+            self.runtime.close()
 
     @contextmanager
-    def _placed(self, inputs: Arrays) -> Iterator[dict[str, int]]:
+    def placed(self, inputs: Arrays) -> Iterator[dict[str, int]]:
         """Device addresses by buffer name, every buffer filled; freed at the end."""
         memory: dict[str, int] = {}
         try:
@@ -206,22 +204,22 @@ class GpuLoaded(Loaded):
 
     def _place(self, memory: dict[str, int], inputs: Arrays) -> None:
         """Fills every buffer; those that `memory` has no address of are allocated."""
-        for buffer in self._program.buffers:
+        for buffer in self.program.buffers:
             if buffer.alias is None:
                 flat = storage(buffer, self._given(buffer, inputs))
                 if buffer.name not in memory:
-                    memory[buffer.name] = self._runtime.allocate(flat.nbytes)
-                self._runtime.upload(memory[buffer.name], flat)
+                    memory[buffer.name] = self.runtime.allocate(flat.nbytes)
+                self.runtime.upload(memory[buffer.name], flat)
 
     def _check_unchanged(self, inputs: Arrays) -> None:
         """InputChangedError when a buffer that may only be read holds other bytes than given."""
-        shared = {b.alias for b in self._program.buffers if b.alias is not None}
-        for buffer in self._program.with_role(*_READ_ONLY):
+        shared = {b.alias for b in self.program.buffers if b.alias is not None}
+        for buffer in self.program.with_role(*_READ_ONLY):
             if buffer.alias is not None or buffer.name in shared:
                 continue
             before = storage(buffer, self._given(buffer, inputs))
             after = np.empty_like(before)
-            self._runtime.download(self._kept[buffer.name], after)
+            self.runtime.download(self._kept[buffer.name], after)
             if before.tobytes() != after.tobytes():
                 raise InputChangedError(
                     f"the program changed buffer {buffer.name!r}, whose role is {buffer.role.value}"
@@ -235,21 +233,21 @@ class GpuLoaded(Loaded):
 
     def _release(self, memory: dict[str, int]) -> None:
         for pointer in memory.values():
-            self._runtime.free(pointer)
+            self.runtime.free(pointer)
 
-    def _bind(self, memory: dict[str, int]) -> dict[str, int]:
+    def bind(self, memory: dict[str, int]) -> dict[str, int]:
         """The address of every buffer, aliases resolved."""
-        bound: dict[str, int] = {}
-        for buffer in self._program.buffers:
-            owner = buffer
-            while owner.alias is not None:
-                owner = self._program.buffer(owner.alias)
-            bound[buffer.name] = memory[owner.name]
-        return bound
+        return {buffer.name: memory[self.owner(buffer)] for buffer in self.program.buffers}
 
-    def _execute(self, bound: dict[str, int], phase: Literal["prepare", "run"]) -> None:
+    def owner(self, buffer: Buffer) -> str:
+        """The name of the buffer whose storage `buffer` uses."""
+        while buffer.alias is not None:
+            buffer = self.program.buffer(buffer.alias)
+        return buffer.name
+
+    def execute(self, bound: dict[str, int], phase: Literal["prepare", "run"]) -> None:
         """Launches the steps of `phase`; `bound` is changed by the swaps of a Repeat."""
-        for step in self._program.steps:
+        for step in self.program.steps:
             if isinstance(step, Repeat):
                 if phase == "run":
                     self._repeat(step, bound)
@@ -272,22 +270,175 @@ class GpuLoaded(Loaded):
 
     def _in_bytes(self, elements: Mapping[str, int]) -> dict[str, int]:
         return {
-            name: count * numpy_dtype(self._program.buffer(name).dtype).itemsize
+            name: count * numpy_dtype(self.program.buffer(name).dtype).itemsize
             for name, count in elements.items()
         }
 
     def _launch(self, step: Launch, bound: dict[str, int]) -> None:
         if not isinstance(step.configuration, Simt):
             raise ExecutionError(f"{step.entry} is not launched over a grid of thread blocks")
-        self._runtime.launch(step.entry, step.configuration, [bound[name] for name in step.args])
+        self.runtime.launch(step.entry, step.configuration, [bound[name] for name in step.args])
 
-    def _read(self, bound: dict[str, int]) -> dict[str, np.ndarray]:
-        written = {name for launch in self._program.launches for name in launch.writes}
-        results: dict[str, np.ndarray] = {}
-        for buffer in self._program.buffers:
-            is_state = buffer.role is BufferRole.STATE and buffer.name in written
-            if buffer.role is BufferRole.OUTPUT or is_state:
-                flat = np.empty(elements(buffer), numpy_dtype(buffer.dtype))
-                self._runtime.download(bound[buffer.name], flat)
-                results[buffer.name] = logical(buffer, flat).copy()
-        return results
+    def results(self) -> tuple[Buffer, ...]:
+        """Outputs, and the states that a kernel writes."""
+        written = {name for launch in self.program.launches for name in launch.writes}
+        return tuple(
+            buffer
+            for buffer in self.program.buffers
+            if buffer.role is BufferRole.OUTPUT
+            or (buffer.role is BufferRole.STATE and buffer.name in written)
+        )
+
+    def read(self, places: Mapping[str, int]) -> dict[str, np.ndarray]:
+        """The results, from their addresses by buffer name."""
+        found: dict[str, np.ndarray] = {}
+        for buffer in self.results():
+            flat = np.empty(elements(buffer), numpy_dtype(buffer.dtype))
+            self.runtime.download(places[buffer.name], flat)
+            found[buffer.name] = logical(buffer, flat).copy()
+        return found
+
+
+class GpuTimer(Timer):
+    """See Timer."""
+
+    def __init__(
+        self, loaded: GpuLoaded, inputs: Arrays, flush_bytes: int, rolls: tuple[str, ...]
+    ) -> None:
+        """Fills the device with `inputs`, and with a copy of what every call must find anew."""
+        self._loaded, self._runtime, self._flush_bytes = loaded, loaded.runtime, flush_bytes
+        self._stack = ExitStack()
+        self._memory = self._stack.enter_context(loaded.placed(inputs))
+        self._sizes = {b.name: storage_bytes(b) for b in loaded.program.buffers}
+        with self._stack_on_failure():
+            self._memory[_FLUSH] = self._runtime.allocate(flush_bytes)
+            # no name of a buffer has a blank in it
+            self._fresh = self._copies("first ", self._renewed())
+            self._aside = self._copies("last ", [b.name for b in loaded.results()])
+            self._rolling = self._copies("first ", rolls)
+            for name, place in {**self._fresh, **self._rolling}.items():
+                self._runtime.copy(place, self._memory[name], self._sizes[name])
+            loaded.execute(loaded.bind(self._memory), "prepare")
+            self._runtime.wait_for_device()
+        self._fills = 1
+
+    def warm(self, calls: int = WARM_UPS) -> None:
+        """Also finds how long the host takes to queue a call, to be ahead of the device."""
+        super().warm(calls)
+        fill = self._runtime.timed(lambda: None, self._flush)
+        self._fills = fills_for(self.bracketed().submit, fill)
+
+    def queued(self, shift: int = 0) -> float:
+        """See Timer."""
+        self._ready(shift)
+        bound = self._loaded.bind(self._memory)
+
+        def cold() -> None:
+            for _ in range(self._fills):
+                self._flush()
+
+        seconds = self._runtime.timed(cold, lambda: self._loaded.execute(bound, "run"))
+        self._runtime.wait_for_device()
+        self._keep(bound)
+        return seconds
+
+    def bracketed(self, shift: int = 0) -> Bracket:
+        """See Timer."""
+        self._ready(shift)
+        bound = self._loaded.bind(self._memory)
+        self._flush()
+        self._runtime.wait_for_device()
+        begin = time.perf_counter()
+        self._loaded.execute(bound, "run")
+        submitted = time.perf_counter()
+        self._runtime.wait_for_device()
+        over = time.perf_counter()
+        self._keep(bound)
+        return Bracket(over - begin, submitted - begin, time.perf_counter() - over)
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """See Timer."""
+        return self._loaded.read(self._aside)
+
+    def kernels(self) -> tuple[str, ...]:
+        """See Timer: nothing else is launched."""
+        return tuple(step.entry for step in self._loaded.program.launches)
+
+    def close(self) -> None:
+        """See Timer."""
+        self._stack.close()
+
+    @contextmanager
+    def _stack_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _renewed(self) -> list[str]:
+        """Buffers that a call finds as they were before the first one."""
+        program = self._loaded.program
+        written = {self._loaded.owner(program.buffer(name)) for name in changed(program)}
+        return [
+            b.name
+            for b in program.buffers
+            if b.alias is None
+            and b.name in written
+            and (b.role is BufferRole.STATE or b.initial is not None)
+        ]
+
+    def _copies(self, prefix: str, names: Iterable[str]) -> dict[str, int]:
+        places = {}
+        for name in names:
+            if prefix + name not in self._memory:
+                self._memory[prefix + name] = self._runtime.allocate(self._sizes[name])
+            places[name] = self._memory[prefix + name]
+        return places
+
+    def _flush(self) -> None:
+        self._runtime.fill(self._memory[_FLUSH], self._flush_bytes)
+
+    def _ready(self, shift: int) -> None:
+        bound = self._loaded.bind(self._memory)
+        for buffer in self._loaded.results():
+            if buffer.role is BufferRole.OUTPUT:
+                self._runtime.fill(bound[buffer.name], self._sizes[buffer.name], _POISON)
+        for name, first in self._fresh.items():
+            self._runtime.copy(bound[name], first, self._sizes[name])
+        for name, first in self._rolling.items():
+            size = self._sizes[name]
+            item = numpy_dtype(self._loaded.program.buffer(name).dtype).itemsize
+            cut = size - shift * item % size
+            self._runtime.copy(bound[name], first + cut % size, size - cut % size)
+            if cut % size:
+                self._runtime.copy(bound[name] + size - cut, first, cut)
+        self._runtime.settle()
+        self._runtime.wait_for_device()
+
+    def _keep(self, bound: Mapping[str, int]) -> None:
+        for name, place in self._aside.items():
+            self._runtime.copy(place, bound[name], self._sizes[name])
+        self._runtime.wait_for_device()
+
+
+def storage_bytes(buffer: Buffer) -> int:
+    """Bytes of storage that `buffer` spans."""
+    return elements(buffer) * numpy_dtype(buffer.dtype).itemsize
+
+
+def probe_copies(runtime: GpuRuntime, size: int, flush_bytes: int, repeats: int) -> list[float]:
+    """See Executor.probe_copies; `runtime` needs no module."""
+    source, target = runtime.allocate(size), runtime.allocate(size)
+    flush = runtime.allocate(max(1, flush_bytes))
+    try:
+        for place in (source, target):
+            runtime.fill(place, size, 1)
+        return copy_seconds(
+            lambda: runtime.timed(lambda: None, lambda: runtime.copy(target, source, size)),
+            (lambda: runtime.fill(flush, flush_bytes)) if flush_bytes else None,
+            repeats,
+        )
+    finally:
+        for place in (source, target, flush):
+            runtime.free(place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mkgen.codegen.backend import Arrays, Loaded
+from mkgen.codegen.timer import Bracket, Timer, changed, copy_seconds, rolled, rolling
 from mkgen.errors import ExecutionError, InputChangedError
 from mkgen.program import Buffer, BufferRole, Glue, Launch, Program, Repeat
 from mkgen_simt.memory import guard_pattern
@@ -24,7 +26,6 @@ Array = npt.NDArray[Any]
 GUARD = 4096
 # Between the end of a buffer and its guard there is nothing; a byte that is a NaN in any case.
 _SLACK = 0xFF
-_WARM_UPS = 3
 
 
 class Device(ABC):
@@ -60,6 +61,10 @@ class Device(ABC):
 
     def flush_cache(self, size: int) -> None:
         """Evicts the last-level cache by writing `size` bytes of other memory."""
+        raise ExecutionError("this device has no timed queue")
+
+    def copy(self, block: Any, source: Any) -> Any:
+        """Enqueues a copy of block `source` to `block`, as large; returns its event."""
         raise ExecutionError("this device has no timed queue")
 
     def elapsed(self, first: Any, last: Any) -> float:
@@ -154,18 +159,18 @@ class StepRunner(Loaded):
 
     def __init__(self, program: Program, device: Device) -> None:
         """Runs `program` with the kernels that `device` holds."""
-        self._program = program
-        self._device = device
+        self.program = program
+        self.device = device
         self._kept: dict[str, _Storage] | None = None
 
     def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
         """Runs every step once; see Loaded.run. `schedule` is ignored: there is one only."""
         memory = self._refilled(inputs)
         try:
-            for _ in self._walk(memory, ("prepare", "run")):
+            for _ in self.walk(memory, ("prepare", "run")):
                 pass
-            self._device.finish()
-            return self._results(memory, set(inputs))
+            self.device.finish()
+            return self.results(memory, set(inputs))
         except BaseException:
             self.rest()  # whatever went wrong must not meet the next run
             raise
@@ -174,7 +179,7 @@ class StepRunner(Loaded):
         """Frees the buffers that runs use one after another."""
         if self._kept is not None:
             kept, self._kept = self._kept, None
-            self._release(kept)
+            self.release(kept)
 
     def close(self) -> None:
         """Frees the buffers."""
@@ -183,60 +188,51 @@ class StepRunner(Loaded):
     def _refilled(self, inputs: Arrays) -> dict[str, _Storage]:
         """The buffers of the last run with fresh contents: other values at the same addresses."""
         if self._kept is None:
-            self._kept = self._allocate(inputs)
+            self._kept = self.allocate(inputs)
             return self._kept
         for storage in {id(s): s for s in self._kept.values()}.values():
-            storage.image = self._image(storage.buffers, inputs)
-            self._device.write(storage.block, storage.image)
+            storage.image = self.image(storage.buffers, inputs)
+            self.device.write(storage.block, storage.image)
         return self._kept
 
-    def time(self, inputs: Arrays, samples: int) -> list[float]:
-        """Seconds of `samples` runs by device events, cache flushed before each."""
-        if any(isinstance(s, Glue) for s in self._inner_steps()):
+    def timer(self, inputs: Arrays, flush_bytes: int = 0, *, rolls: bool = False) -> Timer:
+        """See Loaded.timer. ExecutionError for a program whose steps are not all launches."""
+        if any(isinstance(s, Glue) for s in self.inner_steps()):
             raise ExecutionError(
                 "the program has layout steps, which run on the host here: no time would be the "
                 "program's own; time its kernels one by one"
             )
-        memory = self._allocate(inputs)
-        try:
-            for _ in self._walk(memory, ("prepare",)):
-                pass
-            seconds = []
-            size = self.flush_bytes(self._device.cache_bytes())
-            for _ in range(_WARM_UPS + samples):
-                self._device.flush_cache(size)
-                events = list(self._walk(memory, ("run",)))
-                self._device.finish()
-                seconds.append(self._device.elapsed(events[0], events[-1]))
-            return seconds[_WARM_UPS:]
-        finally:
-            self._release(memory)
+        size = flush_bytes or self.flush_bytes(self.device.cache_bytes())
+        return StepTimer(self, inputs, size, rolling(self.program) if rolls else ())
 
-    def _inner_steps(self) -> Iterator[Launch | Glue]:
-        for step in self._program.steps:
+    def inner_steps(self) -> Iterator[Launch | Glue]:
+        """Every step, those of a Repeat once."""
+        for step in self.program.steps:
             yield from step.steps if isinstance(step, Repeat) else (step,)
 
     def _root(self, buffer: Buffer) -> str:
         while buffer.alias is not None:
-            buffer = self._program.buffer(buffer.alias)
+            buffer = self.program.buffer(buffer.alias)
         return buffer.name
 
-    def _allocate(self, inputs: Arrays) -> dict[str, _Storage]:
+    def allocate(self, inputs: Arrays) -> dict[str, _Storage]:
+        """Device memory by buffer name, filled."""
         groups: dict[str, list[Buffer]] = {}
-        for buffer in self._program.buffers:
+        for buffer in self.program.buffers:
             groups.setdefault(self._root(buffer), []).append(buffer)
         memory: dict[str, _Storage] = {}
         try:
             for group in groups.values():
-                image = self._image(group, inputs)
-                storage = _Storage(self._device.allocate(image), image, group)
+                image = self.image(group, inputs)
+                storage = _Storage(self.device.allocate(image), image, group)
                 memory.update((buffer.name, storage) for buffer in group)
         except BaseException:
-            self._release(memory)
+            self.release(memory)
             raise
         return memory
 
-    def _image(self, group: list[Buffer], inputs: Arrays) -> Bytes:
+    def image(self, group: list[Buffer], inputs: Arrays) -> Bytes:
+        """What the storage of `group` holds before the first step, guard zones included."""
         size = max(storage_bytes(buffer) for buffer in group)
         image = np.full(size + 2 * GUARD, _SLACK, dtype=np.uint8)
         image[:GUARD] = image[-GUARD:] = guard_pattern(group[0])
@@ -263,10 +259,10 @@ class StepRunner(Loaded):
         elements[...] = poison(dtype) if initial is None else initial
         return image
 
-    def _walk(self, memory: dict[str, _Storage], phases: tuple[str, ...]) -> Iterator[Any]:
+    def walk(self, memory: dict[str, _Storage], phases: tuple[str, ...]) -> Iterator[Any]:
         """Enqueues every launch of `phases` in order and yields its event."""
         place = {name: (storage, 0) for name, storage in memory.items()}
-        for step in self._program.steps:
+        for step in self.program.steps:
             if not isinstance(step, Repeat):
                 yield from self._step(step, place, phases)
                 continue
@@ -283,7 +279,7 @@ class StepRunner(Loaded):
     def _move(self, elements: Mapping[str, int], place: dict[str, tuple[_Storage, int]]) -> None:
         for name, count in elements.items():
             storage, offset = place[name]
-            size = numpy_dtype(self._program.buffer(name).dtype).itemsize
+            size = numpy_dtype(self.program.buffer(name).dtype).itemsize
             place[name] = (storage, offset + count * size)
 
     def _step(
@@ -293,24 +289,25 @@ class StepRunner(Loaded):
             self._glue(step, place)
         elif step.phase in phases:
             args = [(place[a][0].block, GUARD + place[a][1]) for a in step.args]
-            yield self._device.launch(step, args)
+            yield self.device.launch(step, args)
 
     def _glue(self, step: Glue, place: dict[str, tuple[_Storage, int]]) -> None:
-        self._device.finish()
+        self.device.finish()
         source, at = place[step.input]
         target, to = place[step.output]
-        read = self._device.read(source.block)[GUARD + at : -GUARD]
-        written = self._device.read(target.block)
-        result = view(self._program.buffer(step.output), written[GUARD + to : -GUARD])
-        result[...] = apply_glue(step, view(self._program.buffer(step.input), read))
-        self._device.write(target.block, written)
+        read = self.device.read(source.block)[GUARD + at : -GUARD]
+        written = self.device.read(target.block)
+        result = view(self.program.buffer(step.output), written[GUARD + to : -GUARD])
+        result[...] = apply_glue(step, view(self.program.buffer(step.input), read))
+        self.device.write(target.block, written)
 
-    def _results(self, memory: dict[str, _Storage], given: set[str]) -> dict[str, np.ndarray]:
-        written = {name for launch in self._program.launches for name in launch.writes}
-        written |= {s.output for s in self._inner_steps() if isinstance(s, Glue)}
+    def results(self, memory: dict[str, _Storage], given: set[str]) -> dict[str, np.ndarray]:
+        """Outputs and states; InputChangedError, ExecutionError where what must not change has."""
+        written = {name for launch in self.program.launches for name in launch.writes}
+        written |= {s.output for s in self.inner_steps() if isinstance(s, Glue)}
         results: dict[str, np.ndarray] = {}
         for storage in {id(s): s for s in memory.values()}.values():
-            after = self._device.read(storage.block)
+            after = self.device.read(storage.block)
             names = " / ".join(repr(b.name) for b in storage.buffers)
             _check_guards(after, guard_pattern(storage.buffers[0]), names)
             # Storage shared on purpose with a written buffer may change; nothing else may.
@@ -328,9 +325,119 @@ class StepRunner(Loaded):
                     results[buffer.name] = np.array(view(buffer, inside), order="C")
         return results
 
-    def _release(self, memory: dict[str, _Storage]) -> None:
+    def release(self, memory: dict[str, _Storage]) -> None:
+        """Frees what `allocate` gave."""
         for storage in {id(s): s for s in memory.values()}.values():
-            self._device.release(storage.block)
+            self.device.release(storage.block)
+
+
+class StepTimer(Timer):
+    """See Timer. Guard zones and inputs are looked at whenever outputs are asked for."""
+
+    def __init__(
+        self, runner: StepRunner, inputs: Arrays, flush_bytes: int, rolls: tuple[str, ...]
+    ) -> None:
+        self._runner, self._device, self._flush_bytes = runner, runner.device, flush_bytes
+        self._given, self._rolls = dict(inputs), rolls
+        self._memory = runner.allocate(inputs)
+        self._own: list[Any] = []
+        written = changed(runner.program)
+        self._changing: list[tuple[_Storage, Any, Any]] = []
+        try:
+            for storage in {id(s): s for s in self._memory.values()}.values():
+                names = {b.name for b in storage.buffers}
+                if not names & written and all(
+                    b.role is not BufferRole.OUTPUT for b in storage.buffers
+                ):
+                    continue
+                blocks = [self._device.allocate(storage.image) for _ in range(2)]
+                self._own += blocks
+                self._changing.append((storage, blocks[0], blocks[1]))
+            for _ in runner.walk(self._memory, ("prepare",)):
+                pass
+            self._device.finish()
+        except BaseException:
+            self.close()
+            raise
+
+    def queued(self, shift: int = 0) -> float:
+        """See Timer: from the start of the first kernel to the end of the last."""
+        self._ready(shift)
+        events = self._walk()
+        self._device.finish()
+        self._keep()
+        return self._device.elapsed(events[0], events[-1])
+
+    def bracketed(self, shift: int = 0) -> Bracket:
+        """See Timer."""
+        self._ready(shift)
+        begin = time.perf_counter()
+        self._walk()
+        submitted = time.perf_counter()
+        self._device.finish()
+        over = time.perf_counter()
+        self._keep()
+        return Bracket(over - begin, submitted - begin, time.perf_counter() - over)
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """See Timer. InputChangedError, ExecutionError as from `run`."""
+        kept = {id(s): _Storage(aside, s.image, s.buffers) for s, _, aside in self._changing}
+        seen = {name: kept.get(id(s), s) for name, s in self._memory.items()}
+        return self._runner.results(seen, set(self._given))
+
+    def kernels(self) -> tuple[str, ...]:
+        """See Timer: nothing else is launched."""
+        return tuple(launch.entry for launch in self._runner.program.launches)
+
+    def close(self) -> None:
+        """See Timer."""
+        for block in self._own:
+            self._device.release(block)
+        self._own = []
+        self._runner.release(self._memory)
+        self._memory = {}
+
+    def _walk(self) -> list[Any]:
+        return list(self._runner.walk(self._memory, ("run",)))
+
+    def _ready(self, shift: int) -> None:
+        for storage, first, _ in self._changing:
+            self._device.copy(storage.block, first)
+        if self._rolls:
+            inputs = rolled(self._given, self._rolls, shift)
+            for name in self._rolls:
+                storage = self._memory[name]
+                storage.image = self._runner.image(storage.buffers, inputs)
+                self._device.write(storage.block, storage.image)
+        self._device.finish()
+        self._device.flush_cache(self._flush_bytes)
+        self._device.finish()
+
+    def _keep(self) -> None:
+        for storage, _, aside in self._changing:
+            self._device.copy(aside, storage.block)
+        self._device.finish()
+
+
+def probe_copies(device: Device, size: int, flush_bytes: int, repeats: int) -> list[float]:
+    """See Executor.probe_copies; `device` needs no kernels."""
+    image = np.ones(size, dtype=np.uint8)
+    blocks = [device.allocate(image) for _ in range(2)]
+
+    def copy() -> float:
+        event = device.copy(*blocks)
+        device.finish()
+        return device.elapsed(event, event)
+
+    def flush() -> None:
+        device.flush_cache(flush_bytes)
+        device.finish()
+
+    try:
+        return copy_seconds(copy, flush if flush_bytes else None, repeats)
+    finally:
+        for block in blocks:
+            device.release(block)
 
 
 def _check_guards(after: Bytes, pattern: Bytes, names: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ from mkgen.codegen.backend import Executor, Loaded, Role
 from mkgen.errors import ExecutionError, MissingError
 from mkgen.program import Artifact, Launch, Program, Simt
 from mkgen.record import EvidenceKind, RanOn
-from mkgen_simt.stepwise import GUARD, Bytes, Device, StepRunner
+from mkgen_simt.stepwise import GUARD, Bytes, Device, StepRunner, probe_copies
 from mkgen_sycl import toolchain
 
 #: What the compiler behind SPIR-V is told; a division may otherwise be off by 2.5 ulp.
@@ -48,11 +49,15 @@ class _UsmView:
 class _Queue(Device):
     """USM memory and an in-order queue of dpctl."""
 
-    def __init__(self, selected: Any, spirv: bytes, entries: set[str]) -> None:
+    def __init__(self, selected: Any, spirv: bytes = b"", entries: Iterable[str] = ()) -> None:
         import dpctl  # type: ignore[import-untyped]
         import dpctl.program  # type: ignore[import-untyped]
 
         self._queue = dpctl.SyclQueue(selected, property=["in_order", "enable_profiling"])
+        self._flush: Any = None
+        self._kernels: dict[str, Any] = {}
+        if not spirv:
+            return
         try:
             program = dpctl.program.create_program_from_spirv(
                 self._queue, spirv, " ".join(DRIVER_FLAGS)
@@ -60,7 +65,6 @@ class _Queue(Device):
             self._kernels = {e: program.get_sycl_kernel(kernel_symbol(e)) for e in entries}
         except Exception as error:  # dpctl's error types are private to its extension modules
             raise ExecutionError(f"{selected.name} refused the SPIR-V: {error}") from error
-        self._flush: Any = None
 
     def allocate(self, image: Bytes) -> Any:
         from dpctl.memory import MemoryUSMDevice  # type: ignore[import-untyped]
@@ -128,6 +132,9 @@ class _Queue(Device):
         if self._flush is None:
             self._flush = MemoryUSMDevice(size, queue=self._queue)
         self._flush.memset(0)
+
+    def copy(self, block: Any, source: Any) -> Any:
+        return self._queue.memcpy_async(block, source, source.nbytes)
 
     def elapsed(self, first: Any, last: Any) -> float:
         first.wait()
@@ -202,6 +209,14 @@ class _Dpctl(Executor):
         entries = {launch.entry for launch in program.launches}
         device = self._device(program.target.arch)
         return StepRunner(program, _Queue(device, data, entries))
+
+    def last_level_cache(self) -> int:
+        """See Executor.last_level_cache."""
+        return int(self._shown_device().global_mem_cache_size)
+
+    def probe_copies(self, size: int, flush_bytes: int, repeats: int) -> list[float]:
+        """See Executor.probe_copies."""
+        return probe_copies(_Queue(self._shown_device()), size, flush_bytes, repeats)
 
 
 class DpctlEmulator(_Dpctl):

@@ -48,7 +48,13 @@ def to_numpy(tensor: Any) -> np.ndarray:
 
 
 def collect(program: Program, returned: Any, arguments: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """What a launcher returned, by buffer name, and the mutated states.
+    """As `named_outputs`, in numpy."""
+    named = named_outputs(program, returned, arguments)
+    return {name: to_numpy(value) for name, value in named.items()}
+
+
+def named_outputs(program: Program, returned: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors a launcher returned, by buffer name, and the mutated states.
 
     A launcher returns its outputs in order, or one output; states it mutates in place.
     ExecutionError when count, shape or dtype is not what the program says.
@@ -60,16 +66,16 @@ def collect(program: Program, returned: Any, arguments: Mapping[str, Any]) -> di
             f"{program.launcher} returned {len(values)} values; the program has "
             f"{len(outputs)} outputs: {', '.join(b.name for b in outputs)}"
         )
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, Any] = {}
     for buffer, value in zip(outputs, values, strict=True):
         if tuple(value.shape) != buffer.shape or value.dtype != torch_dtype(buffer.dtype):
             raise ExecutionError(
                 f"{program.launcher} returned {value.dtype} {tuple(value.shape)} for "
                 f"{buffer.name!r}, which is {buffer.dtype} {buffer.shape}"
             )
-        found[buffer.name] = to_numpy(value)
+        found[buffer.name] = value
     for buffer in mutated_states(program):
-        found[buffer.name] = to_numpy(arguments[buffer.name])
+        found[buffer.name] = arguments[buffer.name]
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,16 +12,22 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mkgen.codegen.backend import Arrays, Executor, Loaded, Role
-from mkgen.codegen.source_module import import_source, launcher_of, write_source
+from mkgen.codegen.source_module import (
+    import_source,
+    launcher_of,
+    mutated_states,
+    write_source,
+)
+from mkgen.codegen.timer import Timer, rolling
+from mkgen.codegen.torch_timer import TorchTimer, held, probe_copies
 from mkgen.errors import ExecutionError
 from mkgen.program import Artifact, Program
 from mkgen.record import EvidenceKind, RanOn
+from mkgen_simt.nvidia import clock_command, reset_persisting_cache
 from mkgen_triton.archs import ARCHS, TritonArch, find_arch
-from mkgen_triton.arrays import check_unchanged, collect, make_arguments
+from mkgen_triton.arrays import check_unchanged, collect, make_arguments, named_outputs
 from mkgen_triton.compiling import compiler_name, read_binaries
 from mkgen_triton.probe import REMEDY, installed, library_sha
-
-WARM_UP_RUNS = 5
 
 
 def device_arch() -> str | None:
@@ -80,8 +85,25 @@ class DeviceExecutor(Executor):
         reason = self.accepts(program)
         if reason:
             raise ExecutionError(f"{self.name}: {reason}")
+        held()  # what times it must be PyTorch's own
         module = import_source(write_source(program, directory))
         return OnDevice(program, module, artifact, find_arch(program.target.arch))
+
+    def last_level_cache(self) -> int:
+        """See Executor.last_level_cache."""
+        import torch
+
+        return int(torch.cuda.get_device_properties(0).L2_cache_size)
+
+    def probe_copies(self, size: int, flush_bytes: int, repeats: int) -> list[float]:
+        """See Executor.probe_copies."""
+        import torch
+
+        return probe_copies(torch.device("cuda", 0), size, flush_bytes, repeats)
+
+    def clock_command(self) -> tuple[str, ...]:
+        """See Executor.clock_command."""
+        return clock_command()
 
 
 class OnDevice(Loaded):
@@ -176,40 +198,22 @@ class OnDevice(Loaded):
             else f"the JIT launched the artifact's own {len(ran)} binaries (SHA-256 equal)"
         )
 
-    def time(self, inputs: Arrays, samples: int) -> list[float]:
-        """Seconds of `samples` launcher calls by device events, the cache flushed before each.
-
-        The stream sleeps while the host enqueues, so that Python's launch overhead between the
-        launcher's kernels is not measured.
-        """
+    def timer(self, inputs: Arrays, flush_bytes: int = 0, *, rolls: bool = False) -> Timer:
+        """See Loaded.timer."""
         import torch
 
-        cuda: Any = torch.cuda
-        arguments = tuple(self._arguments(inputs).values())
-        for _ in range(WARM_UP_RUNS):
-            self._launcher(*arguments)
-        torch.cuda.synchronize()
-        begin = time.perf_counter()
-        self._launcher(*arguments)
-        host_seconds = time.perf_counter() - begin
-        torch.cuda.synchronize()
-        properties = torch.cuda.get_device_properties(0)
-        # The fastest clock of any supported device: the sleep must outlast the enqueueing.
-        cycles = int((2 * host_seconds + 1e-4) * 3.0e9)
-        flush = torch.empty(
-            self.flush_bytes(int(properties.L2_cache_size)), dtype=torch.int8, device="cuda"
+        arguments = self._arguments(inputs)
+        reported = int(torch.cuda.get_device_properties(0).L2_cache_size)
+        return TorchTimer(
+            self._launcher,
+            arguments,
+            lambda returned: named_outputs(self._program, returned, arguments),
+            torch.device("cuda", 0),
+            flush_bytes or self.flush_bytes(reported),
+            inputs=rolling(self._program) if rolls else (),
+            restored={b.name: arguments[b.name] for b in mutated_states(self._program)},
+            settle=(lambda: None) if torch.version.hip else reset_persisting_cache,
         )
-        seconds = []
-        for _ in range(samples):
-            flush.zero_()
-            before, after = (cuda.Event(enable_timing=True) for _ in range(2))
-            cuda._sleep(cycles)
-            before.record()
-            self._launcher(*arguments)
-            after.record()
-            torch.cuda.synchronize()
-            seconds.append(before.elapsed_time(after) / 1e3)
-        return seconds
 
     def close(self) -> None:
         """Gives PyTorch's cached device memory back."""

@@ -63,6 +63,7 @@ from mkgen.tune.winners import Winners
     options.dtype,
     options.precision,
     options.require,
+    options.compare,
     options.device,
     options.toolchain,
     options.seed,
@@ -87,6 +88,7 @@ def command(
     dtype: str | None,
     precision: str | None,
     required: tuple[str, ...],
+    compared: tuple[str, ...],
     on_device: bool,
     seed: int,
     jobs: int,
@@ -110,6 +112,7 @@ def command(
     mkgen eval --all --out runs/night --resume --junit results.xml
     mkgen eval --all --toolchain hip=/opt/rocm/bin/hipcc --baseline runs/yesterday
     mkgen eval --source softmax.cu --task softmax --target cuda:sm_90a
+    mkgen eval --task softmax --target cuda:sm_90a@h200 --require timed --compare eager
     """
     if not (names or targets or names_of_backends or everything or sources):
         raise UserError("say what to evaluate: --task, --backend, --target, --source, or --all")
@@ -128,7 +131,9 @@ def command(
             for name in chosen
             for task in resolve_tasks(name, shapes, dtype)
         ]
-        settings = settings_of(seed=seed, timeout=timeout, required=required, on_device=on_device)
+        settings = settings_of(
+            seed=seed, timeout=timeout, required=required, on_device=on_device, compared=compared
+        )
         settings = replace(settings, allow_library=allow_library)
         with progress(not as_json) as advance:
             if sources:

@@ -44,6 +44,14 @@ require = click.option(
     type=click.Choice(KINDS),
     help="A kind of evidence without which there is no pass. Repeatable.",
 )
+compare = click.option(
+    "--compare",
+    "compared",
+    multiple=True,
+    type=click.Choice(("eager", "compile")),
+    help="Time PyTorch's reference beside it, with --require timed: eager, or by torch.compile. "
+    "Repeatable.",
+)
 seed = click.option("--seed", default=0, show_default=True, help="Seed of the inputs.")
 timeout = click.option(
     "--timeout",

@@ -248,9 +248,14 @@ def _runs_on_a_cpu(task: Task) -> bool:
 
 
 def settings_of(
-    *, seed: int, timeout: float | None, required: Sequence[str], on_device: bool
+    *,
+    seed: int,
+    timeout: float | None,
+    required: Sequence[str],
+    on_device: bool,
+    compared: Sequence[str] = (),
 ) -> Settings:
-    """Evaluation settings from the common options."""
+    """Evaluation settings from the common options. UserError for baselines without a time."""
     from mkgen.codegen.candidate import scales
     from mkgen.evaluate.cache import CompileCache
     from mkgen.evaluate.oracle import Judge
@@ -258,12 +263,15 @@ def settings_of(
     from mkgen.record import EvidenceKind
 
     kinds = tuple(EvidenceKind(kind) for kind in required)
+    if compared and EvidenceKind.TIMED not in kinds:
+        raise UserError("--compare says what is timed beside the kernel: add --require timed")
     return Settings(
         judge=Judge(scales, seed=seed),
         cache=CompileCache(),
         require=kinds,
         device=on_device,
         samples=20 if EvidenceKind.TIMED in kinds else 0,
+        compare=tuple(dict.fromkeys(compared)),
         compile_timeout=timeout or 300.0,
         run_timeout=timeout or 120.0,
     )

@@ -25,6 +25,7 @@ from mkgen.record import EvidenceKind, Record, Status
 @click.argument("directory", metavar="DIR")
 @options.together(
     options.require,
+    options.compare,
     options.device,
     options.toolchain,
     options.seed,
@@ -34,6 +35,7 @@ from mkgen.record import EvidenceKind, Record, Status
 def command(
     directory: str,
     required: tuple[str, ...],
+    compared: tuple[str, ...],
     on_device: bool,
     seed: int,
     timeout: float | None,
@@ -49,7 +51,9 @@ def command(
     """
     place = Path(directory)
     old = read_record(place)
-    settings = settings_of(seed=seed, timeout=timeout, required=required, on_device=on_device)
+    settings = settings_of(
+        seed=seed, timeout=timeout, required=required, on_device=on_device, compared=compared
+    )
     with Workers() as workers, progress(not as_json) as advance:
         advance("verifying", 0, 1)
         generator, candidate = candidate_of(old)

@@ -15,11 +15,12 @@ import numpy as np
 
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.plan import DialectPrinter
-from mkgen.errors import UnsupportedError
+from mkgen.codegen.timer import Timer
+from mkgen.errors import ExecutionError, UnsupportedError
 from mkgen.program import Artifact, PrecisionClass, Program
 from mkgen.record import EvidenceKind, RanOn
 
-Role = Literal["compile", "emulate", "device"]
+Role = Literal["compile", "emulate", "device", "baseline"]
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -85,9 +86,22 @@ class Loaded(ABC):
         when an input is not as it was, ExecutionError when the runtime reports a fault.
         """
 
+    def timer(self, inputs: Arrays, flush_bytes: int = 0, *, rolls: bool = False) -> Timer:
+        """The program with `inputs` on the device, ready to be timed call by call.
+
+        `flush_bytes` are written before each call; 0: as many as `flush_bytes()` says. `rolls`:
+        calls will shift their inputs, which takes memory for a second copy.
+        """
+        raise ExecutionError("this executor does not measure")
+
     def time(self, inputs: Arrays, samples: int) -> list[float]:
-        """Seconds of `samples` runs on the device, by device events; cache flushed between."""
-        raise NotImplementedError("this executor does not measure")
+        """Seconds of `samples` calls on the device, by device events; cache flushed between."""
+        timer = self.timer(inputs)
+        try:
+            timer.warm()
+            return [timer.queued() for _ in range(samples)]
+        finally:
+            timer.close()
 
     def flush_bytes(self, reported: int = 0) -> int:
         """Bytes to write before a timed run; `reported`: the cache's size by the driver.
@@ -141,6 +155,25 @@ class Executor(ABC):
     @abstractmethod
     def load(self, program: Program, artifact: Artifact | None, directory: Path) -> Loaded:
         """Makes `program` ready; scratch files go to `directory`. CompileError, ExecutionError."""
+
+    def last_level_cache(self) -> int:
+        """Bytes of the device's last-level cache as its driver tells; 0 where it does not."""
+        return 0
+
+    def probe_copies(self, size: int, flush_bytes: int, repeats: int) -> list[float]:
+        """Device seconds of `repeats` copies of `size` bytes, each right after one of the same.
+
+        `flush_bytes` are written between the two as before a timed call; 0: nothing. No program
+        is loaded. Empty where the executor has no way to see it.
+        """
+        return []
+
+    def clock_command(self) -> tuple[str, ...]:
+        """A command that prints the device's clock in MHz, line by line, until it is ended.
+
+        Run by the parent during timing; empty where the driver brings none.
+        """
+        return ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,8 +11,6 @@ from mkgen.record import EvidenceKind, Record, Status
 
 #: What a difference of medians must come to beside intervals that do not meet.
 _SLOWER = 1.05
-#: As mkgen.evaluate.execution writes it into the detail of `timed`.
-_TIMING = re.compile(r"median (\S+) s \(quartiles (\S+) to (\S+)\)")
 
 
 class Kind(StrEnum):
@@ -146,9 +143,9 @@ def _times(name: str, old: Record, new: Record) -> list[Change]:
 
 
 def _timing(record: Record) -> tuple[float, float, float] | None:
-    """Median and quartiles in seconds, as a device measured them."""
+    """Median and the ends of its interval in seconds, as a device measured them."""
     for evidence in record.evidence:
-        found = _TIMING.search(evidence.detail) if evidence.kind is EvidenceKind.TIMED else None
-        if found is not None:
-            return float(found[1]), float(found[2]), float(found[3])
+        if evidence.timing is not None:
+            one = evidence.timing.candidate
+            return one.median, one.low, one.high
     return None

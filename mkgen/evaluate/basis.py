@@ -41,7 +41,8 @@ def basis_of(backend: Backend, workers: Workers, settings: Settings) -> str:
 def _settings(settings: Settings) -> str:
     return (
         f"seed {settings.judge.seed} emulate {settings.emulate} device {settings.device} "
-        f"samples {settings.samples} schedules {settings.heldout_schedules}"
+        f"samples {settings.samples} in {settings.timing_seconds} s beside {settings.compare} "
+        f"schedules {settings.heldout_schedules}"
     )
 
 

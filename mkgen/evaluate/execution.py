@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,15 @@ from mkgen.evaluate.compare import worst
 from mkgen.evaluate.draws import Draws
 from mkgen.evaluate.inputs import Inputs
 from mkgen.evaluate.jobs import Description, Runner, accepts, compile_program, describe
+from mkgen.evaluate.limits import profile_of
 from mkgen.evaluate.oracle import Case
 from mkgen.evaluate.pool import Lease, Workers
 from mkgen.evaluate.process import WorkerFailure
 from mkgen.evaluate.structured import NO_INPUT, smallest
+from mkgen.evaluate.timing.interleave import Plan
+from mkgen.evaluate.timing.measure import Subject, measure
 from mkgen.program import GIVEN, Artifact, BufferRole, Program
-from mkgen.record import ErrorFigures, Evidence, EvidenceKind, Status, WorkloadResult
+from mkgen.record import ErrorFigures, Evidence, EvidenceKind, Status, Timing, WorkloadResult
 from mkgen.task import Workload
 
 if TYPE_CHECKING:
@@ -108,7 +112,8 @@ class Execution:
         """Structured inputs that cannot judge the task and thin sizes it is not made for: why."""
         self.repeats = 1 if self.trusted else FOREIGN_REPEATS
         """Runs that are still to be done a second time."""
-        self.timing = ""
+        self.timing: Timing | None = None
+        self.timing_detail = ""
 
     def go(self, programs: Programs, artifact: Artifact) -> tuple[list[Evidence], str]:
         """Evidence, and why there is none where there is not. Stop when the candidate is wrong."""
@@ -193,10 +198,11 @@ class Execution:
             seen = [self._run_twice(runner, case, program, s, len(schedules)) for s in schedules]
             if workload == smallest(self.candidate.task) and self._structures():
                 self._structured(runner, case, program, schedules[0], seen[0])
-            if workload.role == "bench" and self.settings.samples:
-                self._time(runner)
         finally:
             runner.close()
+        timed = self.settings.samples and self.executor.kind is EvidenceKind.DEVICE
+        if timed and workload.role == "bench":
+            self._time(lease, program, artifact, case)
 
     def _load(self, runner: Runner, workload: Workload) -> bool:
         """Whether the program is ready; a text need not compile for an axis of no elements."""
@@ -301,20 +307,58 @@ class Execution:
         seconds = time.monotonic() - started
         return self._stop(case, schedule, failure.status, failure.message, seconds)
 
-    def _time(self, runner: Runner) -> None:
+    def _time(self, lease: Lease, program: Program, artifact: Artifact | None, case: Case) -> None:
+        """Times the candidate. Stop where its times cannot be believed."""
+        settings, candidate = self.settings, self.candidate
         started = time.monotonic()
-        try:
-            seconds = runner.time(self.settings.samples, self.settings.run_timeout)
-        except WorkerFailure as failure:
-            raise Stop(failure.status, f"timing: {failure.message}") from failure
-        incredible = clock_conflict(seconds, time.monotonic() - started)
-        if incredible:
-            raise Stop(Status.CRASHED, f"timing: {incredible}")
-        quartiles = np.quantile(seconds, [0.25, 0.5, 0.75])
-        self.timing = (
-            f"median {quartiles[1]:.4g} s (quartiles {quartiles[0]:.4g} to {quartiles[2]:.4g}) "
-            f"of {len(seconds)} runs"
+        ours = is_trusted(candidate)
+        if not ours:
+            lease.discard()  # what strange code has set up in that process must not be timed
+        subject = Subject(
+            task=candidate.task,
+            precision=candidate.precision,
+            origin=candidate.origin,
+            case=case,
+            inputs=_inputs(program, case),
+            program=program,
+            artifact=artifact,
+            executor=self.executor,
+            profile=profile_of(candidate.backend, candidate.target),
+            compare=settings.compare,
+            roll=not ours,
         )
+
+        def judge(inputs: Mapping[str, np.ndarray], outputs: dict[str, np.ndarray]) -> None:
+            seen = self._case_of(case, inputs) if subject.roll else case
+            if seen.ill_conditioned:
+                return  # of these values nothing is known
+            ordered = _ordered(program, seen, outputs)
+            comparison = settings.judge.check(seen, ordered)
+            if not comparison.ok:
+                seconds = time.monotonic() - started
+                text = f"a timed call: {comparison.message}"
+                figures = comparison.figures
+                raise self._stop(case, "timed", Status.WRONG_OUTPUT, text, seconds, figures)
+
+        try:
+            self.timing, self.timing_detail = measure(
+                subject,
+                lease,
+                self.workers,
+                Plan(samples=settings.samples, seconds=settings.timing_seconds),
+                judge,
+                random.Random(settings.judge.seed) if ours else random.SystemRandom(),
+                timeout=settings.run_timeout,
+                compile_timeout=settings.compile_timeout,
+            )
+        except WorkerFailure as failure:
+            seconds = time.monotonic() - started
+            raise self._stop(case, "timed", failure.status, failure.message, seconds) from failure
+
+    def _case_of(self, case: Case, inputs: Mapping[str, np.ndarray]) -> Case:
+        task = self.candidate.task
+        drawn = {name: inputs[name] for name in task.inputs}
+        return self.settings.judge.case_of(task, case.workload, self.candidate.precision, drawn)
 
     def _add(
         self,
@@ -384,9 +428,14 @@ class Execution:
             cannot_see=self.executor.cannot_see,
             detail="; ".join(parts),
         )
-        if not self.timing or self.executor.kind is not EvidenceKind.DEVICE:
+        if self.timing is None:
             return [made]
-        update = {"kind": EvidenceKind.TIMED, "workloads": ("bench",), "detail": self.timing}
+        update = {
+            "kind": EvidenceKind.TIMED,
+            "workloads": ("bench",),
+            "detail": self.timing_detail,
+            "timing": self.timing,
+        }
         return [made, made.model_copy(update=update)]
 
 

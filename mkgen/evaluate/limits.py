@@ -59,8 +59,12 @@ def target_limits(backend: Backend, target: Target) -> TargetLimits:
 
 def last_level_cache(backend: Backend, target: Target) -> int:
     """Bytes of the last-level cache of `target`'s device; 0 where its profile does not say."""
-    profile = find_profile(target.device or backend.archs[target.arch].profile)
-    return _fact(profile, "last_level_cache_bytes", 0)
+    return _fact(profile_of(backend, target), "last_level_cache_bytes", 0)
+
+
+def profile_of(backend: Backend, target: Target) -> HardwareProfile:
+    """The profile of `target`'s device, or of the usual one of its arch."""
+    return find_profile(target.device or backend.archs[target.arch].profile)
 
 
 def launch_excess(program: Program, target: TargetLimits) -> str:

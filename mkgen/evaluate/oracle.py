@@ -135,7 +135,8 @@ class Judge:
         key = (task.hash, workload.canonical_json(), precision, chosen, structure)
         with self._lock:
             if key not in self._cases:
-                self._cases[key] = self._make(task, workload, precision, chosen, structure)
+                drawn = draw(task, workload, chosen)
+                self._cases[key] = self._make(task, workload, precision, drawn, structure, chosen)
                 self._shrink()
             self._cases.move_to_end(key)
             return self._cases[key]
@@ -172,6 +173,13 @@ class Judge:
             if not case.ill_conditioned and not case.unfit:
                 yield workload
 
+    def case_of(
+        self, task: Task, workload: Workload, precision: PrecisionClass, drawn: Inputs
+    ) -> Case:
+        """As `case`, for given values of the task's inputs; not kept."""
+        with self._lock:
+            return self._make(task, workload, precision, drawn)
+
     def check(self, case: Case, outputs: Sequence[np.ndarray]) -> Comparison:
         """Judges the outputs of one run, in the order of `case.expected`."""
         return compare_all(case.expected, outputs)
@@ -192,9 +200,15 @@ class Judge:
             total -= self._cases.popitem(last=False)[1].nbytes
 
     def _make(
-        self, task: Task, workload: Workload, precision: PrecisionClass, seed: int, structure: str
+        self,
+        task: Task,
+        workload: Workload,
+        precision: PrecisionClass,
+        drawn: Inputs,
+        structure: str = "",
+        seed: int = 0,
     ) -> Case:
-        drawn = draw(task, workload, seed)
+        """`seed`: what `drawn` came from, where a structure is laid over it."""
         if structure:
             varied = vary(structure, task, workload, drawn, seed)
             if varied is None:

@@ -78,7 +78,11 @@ class Settings:
     device: bool = False
     """Whether to run on a device; done as well when `require` names what only a device gives."""
     samples: int = 0
-    """Timed runs on the device; 0: no timing."""
+    """Timed calls on the device before their interval counts; 0: no timing."""
+    timing_seconds: float = 20.0
+    """Budget of a candidate's timing, beside what opening and checking take."""
+    compare: tuple[str, ...] = ()
+    """Baselines to time beside it: `eager`, `compile`."""
     sanitize: bool = False
     """Whether executors of kind `sanitized` run, too: slower builds that see races, wild accesses
     and unwritten values; also where `require` names the kind."""

@@ -38,12 +38,12 @@ def main() -> int:
     _die_with_parent()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     backend, role = sys.argv[1:3]
-    session: _Session | None = None
+    session: Any = None
     for line in jobs:
         job: Job = json.loads(line)
         try:
             if session is None:
-                session = _Session(backend, role)
+                session = _session(backend, role)
             reply: Job = {"result": session.handle(job)}
         except BaseException as error:  # a candidate's code may raise anything, SystemExit too
             reply = {"error": failure(error, job["job"])}
@@ -51,6 +51,15 @@ def main() -> int:
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
     return 0
+
+
+def _session(backend: str, role: str) -> Any:
+    """What answers jobs: a backend, or PyTorch itself where a reference is timed."""
+    if role != "baseline":
+        return _Session(backend, role)
+    from mkgen.evaluate.timing.baseline_worker import BaselineSession
+
+    return BaselineSession(backend)
 
 
 def _private_channel() -> tuple[IO[str], IO[str]]:
@@ -86,7 +95,7 @@ def failure(error: BaseException, job: str) -> dict[str, str]:
 
     message = str(error) if isinstance(error, MkgenError) else f"{type(error).__name__}: {error}"
     log = error.log if isinstance(error, CompileError) else ""
-    runs = job in ("load", "run", "time")
+    runs = job in ("load", "run", "time", "timing")
     if isinstance(error, MemoryError) or (runs and _MEMORY_WORDS.search(message)):
         status = "out-of-memory"
     elif isinstance(error, WrongArchError):
@@ -124,6 +133,7 @@ class _Session:
         self.backend = backend_named(backend)
         self.executors = {e.name: e for e in self.backend.executors() if e.role == role}
         self.loaded: OrderedDict[tuple[str, str, str], tuple[Any, Path]] = OrderedDict()
+        self.timers: Any = None
 
     def handle(self, job: Job) -> Any:
         handlers: dict[str, Callable[[Job], Any]] = {
@@ -135,6 +145,7 @@ class _Session:
             "load": self.ready,
             "run": self.run,
             "time": self.time,
+            "timing": self.timing,
         }
         return handlers[job["job"]](job)
 
@@ -193,6 +204,25 @@ class _Session:
         loaded = self.load(job)
         loaded.cache_bytes = job["cache_bytes"]
         return [float(s) for s in loaded.time(inputs, job["samples"])]
+
+    def timing(self, job: Job) -> Any:
+        from mkgen.evaluate.timing.child import TimerJobs
+
+        if job["ask"] in ("cache", "probe"):
+            self.accepts(job)  # some executors know their device by the program they were asked of
+            executor = self.executors[job["executor"]]
+            if job["ask"] == "cache":
+                return executor.last_level_cache()
+            return executor.probe_copies(job["size"], job["flush_bytes"], job["repeats"])
+        if self.timers is None:
+            self.timers = TimerJobs(self.open_timer)
+        return self.timers.handle(job)
+
+    def open_timer(self, job: Job) -> Any:
+        from mkgen.evaluate.arrays import load_arrays
+
+        inputs = load_arrays(Path(job["inputs"]))
+        return self.load(job).timer(inputs, job["flush_bytes"], rolls=job["rolls"])
 
     def load(self, job: Job) -> Any:
         from mkgen.document import content_hash

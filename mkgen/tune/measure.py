@@ -259,7 +259,7 @@ class Bench:
                 runner.close()
         incredible = clock_conflict(seconds, time.monotonic() - started)
         if incredible:
-            raise Stop(Status.CRASHED, f"timing: {incredible}")
+            raise Stop(Status.IMPLAUSIBLE, f"timing: {incredible}")
         return seconds
 
     def _bench_arrays(self, program: Program) -> Path:

@@ -302,7 +302,7 @@ ATTACKS = (
         "depends-on-what-ran-before", (21, 24),
         kernel(
             "y[...] = x * 2",
-            "if np.abs(x).max() > 20: state['seen'] = True",
+            "if np.abs(x).max(initial=0) > 20: state['seen'] = True",
             "if state: y[...] = np.nextafter(y, np.float32(9))",
             before="state = {}\n",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import escape_support
 import numpy as np
 
 from mkgen.codegen.backend import Ability, Arch, Arrays, Backend, Executor, Loaded, Probe
@@ -65,12 +67,18 @@ title = "made up for tests"
 """
 
 
+def as_bytes(told: dict[str, str]) -> np.ndarray:
+    """`told` as an output array."""
+    return np.frombuffer(json.dumps(told).encode(), np.uint8)
+
+
 class FakeLoaded(Loaded):
     """Doubles its input, or does what the behaviour says."""
 
     def __init__(self, behaviour: str, directory: Path) -> None:
         self.behaviour = behaviour
         self.runs = 0
+        self.directory = directory
         assert directory.is_dir()
 
     def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
@@ -124,7 +132,44 @@ class FakeLoaded(Loaded):
                 y = y * 0
             case "heldout" if x.size in (35, 36):
                 y = y * 0
+        if self.behaviour.startswith("escape "):
+            told = escape_support.attempt_all(json.loads(self.behaviour.removeprefix("escape ")))
+            return {"y": y, "told": as_bytes(told)}
+        if self.behaviour == "see-planted":
+            return {"y": y, "told": as_bytes(escape_support.see_planted())}
+        self.use_up(y)
         return {"y": y}
+
+    def use_up(self, y: np.ndarray) -> None:
+        """Behaviours that reach for more than they should."""
+        match self.behaviour:
+            case "forks":
+                for _ in range(400):
+                    if os.fork() == 0:
+                        os.execvp("sleep", ["sleep", "1000"])
+                time.sleep(1000)
+            case "writes":
+                for number in range(100):
+                    (self.directory / f"{number}.bin").write_bytes(bytes(8 << 20))
+                    time.sleep(0.01)
+            case "one-file":
+                with (self.directory / "large.bin").open("wb") as file:
+                    while True:
+                        file.write(bytes(8 << 20))
+            case "many-files":
+                for number in range(2000):
+                    (self.directory / str(number)).touch()
+                time.sleep(1000)
+            case "memory-of-children":
+                for _ in range(4):
+                    if os.fork() == 0:
+                        hoard = np.ones(16 << 20)
+                        time.sleep(1000 + hoard[0])
+                time.sleep(1000)
+            case "forge":
+                escape_support.forge("0" * 32)
+            case "forge-with-nonce":
+                escape_support.forge(escape_support.nonce_of_this_job())
 
     def time(self, inputs: Arrays, samples: int) -> list[float]:
         if self.behaviour == "slow-clock":

@@ -59,6 +59,7 @@ def test_a_right_candidate_passes_with_compiled_and_emulated_evidence(workers):
     record = check(workers, "right")
     assert (record.status, record.reason) == (Status.PASS, "")
     assert [e.kind for e in record.evidence] == [EvidenceKind.COMPILED, EvidenceKind.EMULATED]
+    assert record.confinement == workers.confinement.name
     assert record.evidence[1].workloads == ("check1", "check2", "heldout1", "heldout2")
     assert record.evidence[1].executed == f"source {record.text_sha}"
     # two orders on each check size, one on each held-out size
@@ -169,21 +170,30 @@ def test_required_evidence_that_is_absent_is_no_pass(workers):
     assert "no proxy evidence" in record.reason
 
 
-def test_an_untrusted_candidates_worker_is_not_used_again(workers):
+def test_an_untrusted_candidates_workers_are_its_own(workers, monkeypatch):
+    started = []
+    start = workers.start
+
+    def counting(lease):
+        process = start(lease)
+        started.append((lease.role, lease.fresh, process, lease.directory))
+        return process
+
     with workers.lease(FakeBackend(), "emulate") as lease:
         lease.call("limit", 20, address_space=None)
-        before = lease._process.group
-    with workers.lease(FakeBackend(), "compile") as lease:
-        lease.call("limit", 20, address_space=None)
-        compiler = lease._process.group
-    record = evaluate(FakeCandidate(origin="model"), workers, make_settings())
-    assert record.status is Status.PASS
+        warm = lease._process.group
+    monkeypatch.setattr(workers, "start", counting)
+    for _ in range(2):
+        record = evaluate(FakeCandidate(origin="source"), workers, make_settings())
+        assert record.status is Status.PASS
+    own = [(role, process, directory) for role, fresh, process, directory in started if fresh]
+    assert [role for role, _, _ in own] == ["compile", "emulate"] * 2
+    for _, process, directory in own:
+        assert not process.alive()
+        assert not directory.exists()
     with workers.lease(FakeBackend(), "emulate") as lease:
         lease.call("limit", 20, address_space=None)
-        assert lease._process.group != before
-    with workers.lease(FakeBackend(), "compile") as lease:
-        lease.call("limit", 20, address_space=None)
-        assert lease._process.group != compiler
+        assert lease._process.group == warm
 
 
 def test_workers_get_no_secrets(workers):
@@ -244,15 +254,19 @@ def test_a_failing_reference_is_a_bad_task(workers):
 
 def test_compile_cache_is_used_checked_and_neutral_to_names(workers, tmp_path):
     cache = CompileCache(tmp_path)
-    counter = workers.directory / "compiled"
+
+    def compiled():
+        return sum(p.stat().st_size for p in workers.directory.glob("*/own/out/compiled"))
+
     first = check(workers, "right", cache=cache)
-    size = counter.stat().st_size
+    size = compiled()
+    assert size
     again = check(workers, "right", cache=cache)
-    assert counter.stat().st_size == size
+    assert compiled() == size
     assert again.artifacts == first.artifacts
     Path(first.artifacts[0].path).write_text("poison")
     third = check(workers, "right", cache=cache)
-    assert counter.stat().st_size == size + 1
+    assert compiled() == size + 1
     assert third.artifacts == first.artifacts
     candidate = FakeCandidate()
     bench, small = (candidate.program(w) for w in TASK.workloads()[:2])

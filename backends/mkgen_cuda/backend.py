@@ -35,6 +35,7 @@ class CudaBackend(Backend):
     language: ClassVar[str] = "cuda"
     extension: ClassVar[str] = ".cu"
     extra: ClassVar[str] = "cuda"
+    devices: ClassVar[tuple[str, ...]] = ("/dev/nvidia*", "/dev/dxg")
     archs: ClassVar[Mapping[str, Arch]] = _archs(
         ("sm_80", "Ampere (A100)", "a100"),
         ("sm_89", "Ada (RTX 4090)", "rtx4090"),

@@ -29,6 +29,7 @@ class OpenclBackend(Backend):
     language: ClassVar[str] = "opencl"
     extension: ClassVar[str] = ".cl"
     extra: ClassVar[str] = "opencl"
+    devices: ClassVar[tuple[str, ...]] = ("/dev/dri", "/dev/kfd", "/dev/nvidia*", "/dev/dxg")
     archs: ClassVar[Mapping[str, Arch]] = {
         "cpu": Arch("cpu", "CPU (Intel's OpenCL runtime, or PoCL)", 16, "cpu"),
         "pvc": Arch("pvc", "Xe-HPC (Data Center GPU Max); sub-groups of 16 or 32", 32, "max1550"),

@@ -38,6 +38,7 @@ class PallasBackend(Backend):
     language: ClassVar[str] = "pallas"
     extension: ClassVar[str] = ".py"
     extra: ClassVar[str] = "pallas"
+    devices: ClassVar[tuple[str, ...]] = ("/dev/nvidia*", "/dev/accel*", "/dev/vfio")
     archs: ClassVar[Mapping[str, Arch]] = {name: a.arch for name, a in ARCHS.items()}
     default_arch: ClassVar[str] = "v5e"
     grid_limit: ClassVar[tuple[int, int, int]] = (2**31 - 1, 65535, 65535)

@@ -130,6 +130,11 @@ def cache_root() -> Path:
     return Path(base) / "mkgen"
 
 
+def shared_root() -> Path:
+    """A cache that may be read but not written: `$MKGEN_CACHE_READ`, else `cache_root()`."""
+    return Path(os.environ.get("MKGEN_CACHE_READ") or cache_root())
+
+
 def host_text(source: Source) -> str:
     """The text of `source` as the host compiler reads it: dynamic shared memory by its macro."""
     return _DYNAMIC_SHARED.sub(
@@ -172,8 +177,10 @@ def build(source: Source, launcher: str, options: tuple[str, ...]) -> Path:
     )
     home = cache_root() / "simt" / key[:2]
     final = home / key
-    if _intact(final):
-        return final / LIBRARY
+    # a worker that runs a stranger's text has a cache of its own, and may read the user's
+    for kept in (final, shared_root() / "simt" / key[:2] / key):
+        if _intact(kept):
+            return kept / LIBRARY
     try:
         home.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f"{key[:16]}-", dir=home))

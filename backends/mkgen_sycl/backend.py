@@ -37,6 +37,7 @@ class SyclBackend(Backend):
     language: ClassVar[str] = "sycl"
     extension: ClassVar[str] = ".cpp"
     extra: ClassVar[str] = "sycl"
+    devices: ClassVar[tuple[str, ...]] = ("/dev/dri", "/dev/dxg")
     archs: ClassVar[Mapping[str, Arch]] = {
         "pvc": Arch("pvc", "Xe-HPC (Data Center GPU Max); sub-groups of 16 or 32", 32, "max1550"),
         "acm-g10": Arch("acm-g10", "Xe-HPG (Arc A770); sub-groups of 8, 16 or 32", 16, "arc-a770"),

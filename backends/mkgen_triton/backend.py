@@ -33,6 +33,7 @@ class TritonBackend(Backend):
     language: ClassVar[str] = "triton"
     extension: ClassVar[str] = ".py"
     extra: ClassVar[str] = "triton"
+    devices: ClassVar[tuple[str, ...]] = ("/dev/nvidia*", "/dev/kfd", "/dev/dri", "/dev/dxg")
     archs: ClassVar[Mapping[str, Arch]] = {name: a.arch for name, a in ARCHS.items()}
     default_arch: ClassVar[str] = "sm_90"
     grid_limit: ClassVar[tuple[int, int, int]] = (2**31 - 1, 65535, 65535)

@@ -12,6 +12,8 @@ from mkgen.cli import options
 from mkgen.cli.present import emit, say
 from mkgen.codegen.backend import Ability, Backend
 from mkgen.codegen.registry import backend_named, backends, broken_backends
+from mkgen.errors import MkgenError
+from mkgen.evaluate.confine.layers import confinement
 
 ABILITIES = ("generate", "compile", "execute", "measure")
 
@@ -29,10 +31,13 @@ def command(name: str | None, verbose: bool, as_json: bool) -> int:
     found = {name: backend_named(name)} if name else backends()
     broken = {} if name else broken_backends()
     documents = [_examine(b) for b in found.values()]
+    confined = _confinement()
     if as_json:
-        emit({"machine": _machine(), "backends": documents, "broken": broken})
+        machine = {"machine": _machine(), "confinement": confined}
+        emit({**machine, "backends": documents, "broken": broken})
         return 0
     say(_machine())
+    say(_confinement_words(confined, verbose))
     for document in documents:
         say(_words(document, verbose))
     for broken_name, reason in broken.items():
@@ -42,6 +47,27 @@ def command(name: str | None, verbose: bool, as_json: bool) -> int:
 
 def _machine() -> str:
     return f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+
+
+def _confinement() -> dict[str, Any]:
+    """What holds worker processes, and why nothing better does."""
+    try:
+        found = confinement()
+    except MkgenError as error:
+        return {"layer": "", "holds": str(error), "filtered": False, "tried": []}
+    tried = [{"layer": t.name, "reason": t.reason, "remedy": t.remedy} for t in found.tried]
+    return {"layer": found.name, "holds": found.holds, "filtered": found.filtered, "tried": tried}
+
+
+def _confinement_words(told: dict[str, Any], verbose: bool) -> str:
+    lines = [f"confinement: {told['layer'] or 'none'}: {told['holds']}"]
+    for tried in told["tried"]:
+        # bubblewrap and our own namespaces hold the same
+        wanted = verbose or told["layer"] not in ("bubblewrap", "namespaces")
+        if tried["reason"] and (wanted or tried["layer"] == "bubblewrap"):
+            lines.append(f"  {tried['layer']}: {tried['reason']}")
+            lines.append(f"{'':<15}to enable it: {tried['remedy']}")
+    return "\n".join(lines)
 
 
 def _examine(backend: Backend) -> dict[str, Any]:

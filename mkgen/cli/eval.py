@@ -282,7 +282,7 @@ class _Run:
         self._lowering = threading.Lock()
         self._storing = threading.Lock()
         self._stop = False
-        with Workers(jobs) as workers:
+        with Workers(jobs, hidden=[self.store.path.parent]) as workers:
             advance("asking the toolchains", 0, 1)
             self._bases = {
                 backend.name: basis_of(backend, workers, self.settings) for _, backend, _ in pairs

@@ -200,6 +200,10 @@ class Backend(ABC):
     `compiler_identity` holds its bytes.
     """
 
+    devices: ClassVar[tuple[str, ...]] = ()
+    """Patterns of the device files, and of drivers' sockets, that workers need to reach a device:
+    `("/dev/dri/*",)`. They have a /dev of their own."""
+
     @abstractmethod
     def printer(self, arch: str) -> DialectPrinter:
         """A new printer of this backend's dialect for `arch`; needs nothing installed."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,34 +53,85 @@ def save_arrays(directory: Path, arrays: Mapping[str, np.ndarray]) -> None:
     (directory / "index.json").write_text(json.dumps(index))
 
 
-def load_arrays(directory: Path) -> dict[str, np.ndarray]:
-    """The arrays in `directory`, as private copies. ExecutionError when they are not as stated."""
+def load_arrays(directory: Path, limit: int | None = None) -> dict[str, np.ndarray]:
+    """The arrays in `directory`, as private copies; of at most `limit` bytes together.
+
+    ExecutionError when they are not as stated.
+    """
     try:
-        index = json.loads(_read(directory / "index.json", _MAX_INDEX_BYTES))
-        return {str(entry["name"]): _load(directory, entry) for entry in index}
+        place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return _load_all(place, limit)
+        finally:
+            os.close(place)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ExecutionError(
             f"the worker's arrays cannot be read: {type(error).__name__}: {error}"
         ) from error
 
 
-def _load(directory: Path, entry: dict[str, object]) -> np.ndarray:
-    name, shape, file = str(entry["name"]), entry["shape"], str(entry["file"])
+def take_file(path: Path, place: Path, directory: Path) -> Path:
+    """A copy in `directory` of `path`, a file that a worker made in `place`. ValueError, OSError.
+
+    Nothing else is copied: no file that the worker only names, and none that a link leads to.
+    """
+    if not path.is_relative_to(place) or ".." in path.parts:
+        raise ValueError(f"{path} is not where it should be")
+    inner = path.relative_to(place)
+    handles = [os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)]
+    try:
+        for part in inner.parts[:-1]:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            handles.append(os.open(part, flags, dir_fd=handles[-1]))
+        target = directory / path.name
+        source = os.fdopen(_open(path.name, handles[-1]), "rb")
+        with source, target.open("wb") as copy:
+            shutil.copyfileobj(source, copy, 1 << 20)
+        return target
+    finally:
+        for handle in handles:
+            os.close(handle)
+
+
+def _load_all(place: int, limit: int | None) -> dict[str, np.ndarray]:
+    index = json.loads(_read("index.json", place, _MAX_INDEX_BYTES))
+    if not isinstance(index, list):
+        raise ValueError("index.json is not a list")
+    arrays: dict[str, np.ndarray] = {}
+    left = limit
+    for entry in index:
+        name, dtype, shape = _stated(entry)
+        size = math.prod(shape) * dtype.itemsize
+        if left is not None:
+            left -= size
+            if left < 0:
+                raise ValueError(f"with {name!r} they have more than {limit} bytes")
+        if name in arrays:
+            raise ValueError(f"array {name!r} is there twice")
+        arrays[name] = _load(place, str(entry["file"]), name, size).view(dtype).reshape(shape)
+    return arrays
+
+
+def _stated(entry: dict[str, object]) -> tuple[str, np.dtype, list[int]]:
+    name, shape = str(entry["name"]), entry["shape"]
     dtype = DTYPES.get(str(entry["dtype"]))
     if dtype is None:
         raise ValueError(f"array {name!r} has the dtype {entry['dtype']!r}, which mkgen has not")
-    if not isinstance(shape, list) or not all(isinstance(n, int) and n >= 0 for n in shape):
+    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError(f"array {name!r} has the shape {shape!r}")
+    return name, dtype, shape
+
+
+def _load(place: int, file: str, name: str, size: int) -> np.ndarray:
     if Path(file).name != file:
         raise ValueError(f"array {name!r} lies outside its directory")
-    size = math.prod(shape) * dtype.itemsize
-    data = np.empty(size, np.uint8)
-    handle = _open(directory / file)
-    with os.fdopen(handle, "rb", buffering=0) as stream:
+    handle = _open(file, place)
+    with os.fdopen(handle, "rb", buffering=0):
         if os.fstat(handle).st_size != size:
             raise ValueError(f"array {name!r} has {os.fstat(handle).st_size} bytes, not {size}")
-        _fill(stream.fileno(), data, name)
-    return data.view(dtype).reshape(shape)
+        data = np.empty(size, np.uint8)
+        _fill(handle, data, name)
+    return data
 
 
 def _fill(handle: int, data: np.ndarray, name: str) -> None:
@@ -91,18 +143,19 @@ def _fill(handle: int, data: np.ndarray, name: str) -> None:
         done += count
 
 
-def _open(path: Path) -> int:
+def _open(name: str, place: int) -> int:
     # neither a symbolic link nor a pipe: one would lead elsewhere, the other would block for ever
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    handle = os.open(name, flags, dir_fd=place)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise ValueError(f"{path.name} is not a regular file")
+        raise ValueError(f"{name} is not a regular file")
     return handle
 
 
-def _read(path: Path, limit: int) -> bytes:
-    with os.fdopen(_open(path), "rb") as stream:
+def _read(name: str, place: int, limit: int) -> bytes:
+    with os.fdopen(_open(name, place), "rb") as stream:
         data = stream.read(limit + 1)
     if len(data) > limit:
-        raise ValueError(f"{path.name} is larger than {limit} bytes")
+        raise ValueError(f"{name} is larger than {limit} bytes")
     return data

@@ -29,6 +29,8 @@ _MACHINE = re.compile(
     re.IGNORECASE,
 )
 _LOG_CHARACTERS = 20_000
+#: In a worker: the user's cache, where its own (MKGEN_CACHE) is another that it may write.
+READ_CACHE = "MKGEN_CACHE_READ"
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,11 @@ def compile_key(program: Program, backend: Backend, identity: str) -> str:
 
 def plugin_hashes(backend: type[Backend]) -> list[str]:
     """Hashes of the packages that a plug-in is made of."""
-    return [_package_hash(package) for package in _packages(backend)]
+    return [_package_hash(package) for package in backend_files(backend)]
 
 
-def _packages(backend: type[Backend]) -> list[Path]:
+def backend_files(backend: type[Backend]) -> list[Path]:
+    """The packages and modules that a plug-in is made of."""
     # What the plug-in adds (options, headers) changes with its code; so do the classes it extends.
     found = []
     for parent in backend.__mro__:

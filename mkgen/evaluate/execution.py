@@ -117,18 +117,17 @@ class Execution:
         # compiling for a target takes seconds, and what a thin size shows is in the text
         thin = programs.thin if emulates and not self.executor.needs_artifact else ()
         work = [*whole, *programs.small, *thin]
+        fresh = not self.trusted
         try:
             with self.workers.lease(self.candidate.backend, self.executor.role) as lease:
+                # no line of the candidate runs here: this worker may be anyone's
                 description = self._ask(lease, work)
             artifacts = self._artifacts(work, programs.bench, artifact)
-            with self.workers.lease(self.candidate.backend, self.executor.role) as lease:
-                try:
-                    for workload, program in work:
-                        self._workload(lease, workload, program, artifacts[workload.name])
-                finally:
-                    if not self.trusted:
-                        # what strange code left behind must not meet the next candidate
-                        lease.discard()
+            with self.workers.lease(
+                self.candidate.backend, self.executor.role, fresh=fresh
+            ) as lease:
+                for workload, program in work:
+                    self._workload(lease, workload, program, artifacts[workload.name])
         except _Declined as declined:
             return [], str(declined)
         uncovered = programs.uncovered() if emulates else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,15 +13,18 @@ from pydantic import ValidationError
 
 from mkgen.codegen.backend import Backend
 from mkgen.errors import ExecutionError
-from mkgen.evaluate.arrays import load_arrays, save_arrays
+from mkgen.evaluate.arrays import DTYPES, load_arrays, save_arrays, take_file
 from mkgen.evaluate.cache import CompileCache, Refusal, compile_key, file_sha
 from mkgen.evaluate.limits import last_level_cache
 from mkgen.evaluate.pool import Lease, Workers
 from mkgen.evaluate.process import WorkerFailure
-from mkgen.program import Artifact, Program
+from mkgen.program import Artifact, Buffer, Program
 from mkgen.record import RanOn, Status
 
 _QUESTION_SECONDS = 120.0
+#: Outputs of another dtype or shape are read, to say so; what is many times as large is not.
+_OUTPUT_FACTOR = 4
+_OUTPUT_SPARE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,8 @@ def compile_program(
 ) -> Artifact:
     """`program` compiled in a worker, or the same from the cache, refusals too. WorkerFailure.
 
-    To compile Triton or Pallas is to import the text: a text that is not `trusted` leaves no
-    worker behind.
+    To compile Triton or Pallas is to import the text: one that is not `trusted` has a worker of
+    its own.
     """
     # Asked before a worker is leased: two threads would wait for each other otherwise.
     identity = workers.remember(
@@ -58,26 +62,40 @@ def compile_program(
     if refused is not None:
         raise WorkerFailure(refused.status, refused.message, refused.log)
     directory = workers.new_directory("compile-")
-    with workers.lease(backend, "compile") as lease:
+    with workers.lease(backend, "compile", fresh=not trusted) as lease:
+        place = lease.new_directory("compile-")
         try:
             result = lease.call(
                 "compile",
                 timeout,
                 program=program.model_dump(mode="json"),
-                directory=str(directory),
+                directory=str(place),
                 identity=identity,
             )
+            if not trusted:
+                lease.discard()  # nobody changes the files while they are read
+            artifact = _taken(backend, result, place, directory)
         except WorkerFailure as failure:
             if cache:
                 cache.put_refusal(key, Refusal(failure.status, failure.message, failure.log))
             raise
         finally:
-            if not trusted:
-                lease.discard()
+            shutil.rmtree(place, ignore_errors=True)
+    if cache is None:
+        return artifact
+    stored = cache.put(key, artifact)
+    shutil.rmtree(directory, ignore_errors=True)
+    return stored
+
+
+def _taken(backend: Backend, result: object, place: Path, directory: Path) -> Artifact:
+    """The artifact that a worker left in `place`, moved to `directory`. WorkerFailure."""
     try:
         artifact = Artifact.model_validate(result)
-        sha = file_sha(Path(artifact.path))
-    except (ValidationError, OSError) as error:
+        path = take_file(Path(artifact.path), place, directory)
+        isa = take_file(Path(artifact.isa_path), place, directory) if artifact.isa_path else None
+        sha = file_sha(path)
+    except (ValidationError, OSError, ValueError) as error:
         raise WorkerFailure(
             Status.INTERNAL_ERROR, f"no artifact from {backend.name}: {error}"
         ) from error
@@ -86,11 +104,7 @@ def compile_program(
             Status.INTERNAL_ERROR,
             f"{backend.name} says that the artifact is {artifact.sha[:12]}, the file is {sha[:12]}",
         )
-    if cache is None:
-        return artifact
-    stored = cache.put(key, artifact)
-    shutil.rmtree(directory, ignore_errors=True)
-    return stored
+    return artifact.model_copy(update={"path": str(path), "isa_path": str(isa) if isa else None})
 
 
 def compiler_identity(workers: Workers, backend: Backend) -> str:
@@ -114,7 +128,11 @@ def describe(lease: Lease, executor: str) -> Description:
 
 
 class Runner:
-    """Runs of one program by one executor in one worker, with a directory for its arrays."""
+    """Runs of one program by one executor in one worker.
+
+    Arrays go through directories of the lease: inputs, which the worker can read, and outputs,
+    which are read as what a stranger wrote.
+    """
 
     def __init__(
         self,
@@ -127,40 +145,53 @@ class Runner:
     ) -> None:
         """`inputs` may lie in a directory already, as `save_arrays` left them; it stays there.
 
-        None: they are given later, when the program was loaded.
+        `directory` is for what is made here; `close` removes it. Where
+        `inputs` are None, they are given later, when the program was loaded.
         """
         self._lease = lease
         self._directory = directory
         self._cache_bytes = last_level_cache(lease.backend, program.target)
-        saved = inputs if isinstance(inputs, Path) else directory / "inputs"
+        self._limit = _OUTPUT_FACTOR * sum(_bytes(b) for b in program.buffers) + _OUTPUT_SPARE
+        self._given: list[Path] = []
+        if artifact is not None:
+            artifact = self._readable(artifact)
         self._job = {
             "executor": executor,
             "program": program.model_dump(mode="json"),
             "artifact": artifact.model_dump(mode="json") if artifact else None,
-            "inputs": str(saved),
+            "inputs": "",
         }
-        if inputs is not None and not isinstance(inputs, Path):
+        self._inputs: Path | None = None
+        if inputs is not None:
             self.give(inputs)
 
     def load(self, timeout: float) -> None:
         """Makes the program ready in the worker, without inputs. WorkerFailure."""
         self._lease.call("load", timeout, **self._job)
 
-    def give(self, inputs: Mapping[str, np.ndarray]) -> None:
-        """Writes the arrays of the next runs anew, whatever the worker did with the last."""
-        saved = self._directory / "inputs"
-        shutil.rmtree(saved, ignore_errors=True)
-        save_arrays(saved, inputs)
+    def give(self, inputs: Mapping[str, np.ndarray] | Path) -> None:
+        """Puts the arrays of the next runs where the worker can only read them."""
+        saved = inputs if isinstance(inputs, Path) else self._directory / "inputs"
+        if not isinstance(inputs, Path):
+            shutil.rmtree(saved, ignore_errors=True)  # what the worker has may be the same files
+            save_arrays(saved, inputs)
+        if self._inputs is not None:
+            shutil.rmtree(self._inputs.parent, ignore_errors=True)
+        self._inputs = self._lease.give(saved)
+        self._job["inputs"] = str(self._inputs)
 
     def run(self, schedule: str, timeout: float) -> dict[str, np.ndarray]:
         """What the program wrote, by buffer name. WorkerFailure."""
-        outputs = self._directory / "outputs"
-        shutil.rmtree(outputs, ignore_errors=True)
-        self._lease.call("run", timeout, **self._job, outputs=str(outputs), schedule=schedule)
+        place = self._lease.new_directory("outputs-")
         try:
-            return load_arrays(outputs)
+            self._lease.call(
+                "run", timeout, **self._job, outputs=str(place / "arrays"), schedule=schedule
+            )
+            return load_arrays(place / "arrays", self._limit)
         except ExecutionError as error:
             raise WorkerFailure(Status.CRASHED, str(error)) from error
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
     def time(self, samples: int, timeout: float) -> list[float]:
         """Seconds of `samples` runs as the device measured them. WorkerFailure."""
@@ -171,4 +202,18 @@ class Runner:
 
     def close(self) -> None:
         """Removes the arrays."""
-        shutil.rmtree(self._directory, ignore_errors=True)
+        given = [*self._given, self._inputs] if self._inputs else self._given
+        for path in (self._directory, *(place.parent for place in given)):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _readable(self, artifact: Artifact) -> Artifact:
+        places = {}
+        for name in ("path", "isa_path"):
+            if path := getattr(artifact, name):
+                self._given.append(self._lease.give(Path(path)))
+                places[name] = str(self._given[-1])
+        return artifact.model_copy(update=places)
+
+
+def _bytes(buffer: Buffer) -> int:
+    return math.prod(buffer.shape) * DTYPES[buffer.dtype].itemsize

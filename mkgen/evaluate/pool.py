@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,22 +17,68 @@ from typing import Any, TypeVar
 
 from mkgen.codegen.backend import Backend, Role
 from mkgen.evaluate import guard
-from mkgen.evaluate.process import WorkerFailure, WorkerProcess, worker_environment
+from mkgen.evaluate.cache import READ_CACHE, backend_files, default_cache_directory
+from mkgen.evaluate.confine.layers import confinement
+from mkgen.evaluate.confine.limits import WorkerLimits
+from mkgen.evaluate.confine.view import view_of
+from mkgen.evaluate.process import (
+    WorkerFailure,
+    WorkerProcess,
+    worker_command,
+    worker_environment,
+)
 from mkgen.record import Status
 
 T = TypeVar("T")
 
+#: Of workers that run our own templates: a mistake is stopped, but no compiler is.
+_DISK = 64 << 30
+_FILES = 500_000
+_PROCESSES = 1000
+#: Of a foreign text's worker, for each core: more than all its jobs may take together.
+_CPU_SECONDS = 1800
+
 
 class Lease:
-    """One worker, held by one thread until its `with` ends."""
+    """One worker, held by one thread until its `with` ends.
 
-    def __init__(self, pool: Workers, backend: Backend, role: Role) -> None:
+    Its directory has `in`, which the worker can only read, and `own`, outside of which it can
+    write nothing: `own/home`, its working directory, and `own/out` for what it hands over.
+    """
+
+    def __init__(self, pool: Workers, backend: Backend, role: Role, *, fresh: bool = False) -> None:
         self._pool = pool
         self.backend = backend
         self.role = role
+        self.fresh = fresh
+        """Whether no other candidate may meet this worker."""
+        self._directory: Path | None = None
         self._process: WorkerProcess | None = None
-        self._scratch: Path | None = None
         self._ending = threading.Lock()
+
+    @property
+    def directory(self) -> Path:
+        """What this lease shares with its workers."""
+        if self._directory is None:
+            made = self._pool.new_directory(f"{self.backend.name}-{self.role}-")
+            for name in ("in", "own/out", "own/home", "root"):
+                (made / name).mkdir(parents=True)
+            self._directory = made
+        return self._directory
+
+    def new_directory(self, prefix: str = "job-") -> Path:
+        """A fresh directory in which the worker can write."""
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=self.directory / "own/out"))
+
+    def give(self, path: Path) -> Path:
+        """Where the worker can read `path`, a file or a directory of files."""
+        place = Path(tempfile.mkdtemp(prefix="given-", dir=self.directory / "in")) / path.name
+        if path.is_dir():
+            # links, as arrays may be large; the worker cannot write to them
+            shutil.copytree(path, place, copy_function=_link)
+        else:
+            shutil.copyfile(path, place)
+        return place
 
     def call(self, job: str, timeout: float, **arguments: Any) -> Any:
         """The result of `job`; the worker is started first if it is not there. WorkerFailure."""
@@ -40,12 +86,11 @@ class Lease:
         if process is None or not process.alive():
             process = self._start()
         try:
-            message = {"job": job, **arguments}
-            return process.call(message, timeout, self._pool.resident_bytes)
+            return process.call({"job": job, **arguments}, timeout)
         except WorkerFailure as failure:
             # a device's context may be spoilt by a fault, and a full process stays full
-            spoilt = self.role == "device" or failure.status is Status.OUT_OF_MEMORY
-            if spoilt or not process.alive():
+            full = (Status.OUT_OF_MEMORY, Status.OVER_LIMIT)
+            if self.role == "device" or failure.status in full or not process.alive():
                 self.discard()
             raise
         except BaseException:
@@ -56,28 +101,37 @@ class Lease:
         """Ends the worker; the next call starts a fresh one."""
         with self._ending:  # the end of the run may come while this lease's own thread is here
             process, self._process = self._process, None
-            scratch, self._scratch = self._scratch, None
         if process is not None:
             process.kill()
             self._pool.forget(process.group)
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
+            shutil.rmtree(self.directory / "own/home", ignore_errors=True)
+
+    def close(self) -> None:
+        """Ends the worker, and removes everything it left and was given."""
+        self.discard()
+        directory, self._directory = self._directory, None
+        if directory is not None:
+            shutil.rmtree(directory, ignore_errors=True)
 
     def _start(self) -> WorkerProcess:
         self.discard()
-        self._scratch = scratch = self._pool.new_directory(f"{self.backend.name}-{self.role}-")
-        environment = worker_environment(self.backend.environment(self.role), scratch)
-        process = self._pool.spawn(self.backend.name, self.role, environment, scratch)
-        self._process = process
+        process = self._process = self._pool.start(self)
         limit = self._pool.address_space.get(self.role)
         # the first job imports the plug-in, so that a broken one fails here and with its reason
         job = {"job": "limit", "address_space": limit}
         try:
-            process.call(job, self._pool.start_timeout, None)
+            process.call(job, self._pool.start_timeout)
         except WorkerFailure:
             self.discard()
             raise
         return process
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)
 
 
 class Workers:
@@ -85,6 +139,8 @@ class Workers:
 
     `address_space` limits RLIMIT_AS by role: leave it out for libraries that reserve address
     space. `resident_bytes` is what a worker may really hold; by default 80 % of the memory.
+    `limits` are of workers that run foreign text, `hidden` what no worker may see of a place that
+    is visible: the run's own records.
     """
 
     def __init__(
@@ -94,15 +150,25 @@ class Workers:
         address_space: Mapping[Role, int] | None = None,
         resident_bytes: int | None = None,
         start_timeout: float = 120.0,
+        limits: WorkerLimits | None = None,
+        hidden: Iterable[Path] = (),
     ) -> None:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 8 // 10
         self.jobs = max(1, jobs)
         self.address_space = dict(address_space or {})
-        self.resident_bytes = resident_bytes or memory * 8 // 10
+        self.limits = WorkerLimits(
+            resident_bytes or memory, processes=_PROCESSES, disk_bytes=_DISK, files=_FILES
+        )
+        self.foreign_limits = limits or WorkerLimits(
+            resident_bytes or memory // self.jobs, cpu_seconds=_CPU_SECONDS * (os.cpu_count() or 1)
+        )
         self.start_timeout = start_timeout
+        self.hidden = tuple(path.absolute() for path in hidden)
+        self.confinement = confinement()
         self._condition = threading.Condition()
         self._idle: dict[tuple[str, Role], list[Lease]] = {}
         self._all: dict[tuple[str, Role], list[Lease]] = {}
+        self._fresh: set[Lease] = set()
         self._memo: dict[Hashable, Any] = {}
         self._memo_lock = threading.RLock()
 
@@ -126,7 +192,7 @@ class Workers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for leases in self._all.values():
+        for leases in (*self._all.values(), list(self._fresh)):
             for lease in leases:
                 lease.discard()
         self._spawner.shutdown()
@@ -136,8 +202,12 @@ class Workers:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     @contextmanager
-    def lease(self, backend: Backend, role: Role) -> Iterator[Lease]:
-        """A worker for this thread alone; waits while all are busy."""
+    def lease(self, backend: Backend, role: Role, *, fresh: bool = False) -> Iterator[Lease]:
+        """A worker for this thread alone; waits while all are busy.
+
+        A `fresh` one is started for this lease and ends with it: no other candidate was in it
+        before, and none comes after.
+        """
         key = (backend.name, role)
         limit = 1 if role == "device" else self.jobs
         with self._condition:
@@ -150,11 +220,27 @@ class Workers:
                 lease = Lease(self, backend, role)
                 made.append(lease)
         try:
-            yield lease
+            if fresh:
+                if role == "device":
+                    lease.discard()  # two processes do not share a device
+                with self._one_more(backend, role) as other:
+                    yield other
+            else:
+                yield lease
         finally:
             with self._condition:
                 idle.append(lease)
                 self._condition.notify_all()
+
+    @contextmanager
+    def _one_more(self, backend: Backend, role: Role) -> Iterator[Lease]:
+        lease = Lease(self, backend, role, fresh=True)
+        self._fresh.add(lease)
+        try:
+            yield lease
+        finally:
+            lease.close()
+            self._fresh.discard(lease)
 
     def new_directory(self, prefix: str = "job-") -> Path:
         """A fresh directory that lives as long as the workers do."""
@@ -168,11 +254,29 @@ class Workers:
             value: T = self._memo[key]
             return value
 
-    def spawn(
-        self, backend: str, role: Role, environment: dict[str, str], scratch: Path
-    ) -> WorkerProcess:
-        """Starts a worker process and puts it under the guard."""
-        process = self._spawner.submit(WorkerProcess, backend, role, environment, scratch).result()
+    def start(self, lease: Lease) -> WorkerProcess:
+        """Starts a confined worker process for `lease` and puts it under the guard."""
+        own, role, backend = lease.directory / "own", lease.role, lease.backend
+        home = own / "home"
+        home.mkdir(exist_ok=True)
+        # a foreign text could leave a build for others in a cache that it can write
+        shared = default_cache_directory().absolute()
+        cache = home / "cache" if lease.fresh else shared
+        cache.mkdir(parents=True, exist_ok=True)
+        extra = {**backend.environment(role), READ_CACHE: str(shared)}
+        environment = worker_environment(extra, home, cache)
+        limits = self.foreign_limits if lease.fresh else self.limits
+        view = view_of(
+            environment,
+            write=[own] if lease.fresh else [own, cache],
+            read=[lease.directory / "in", *backend_files(type(backend)), shared],
+            devices=() if role == "emulate" else backend.devices,
+            hidden=[*self.hidden, shared / "compile"] if lease.fresh else self.hidden,
+        )
+        command = self.confinement.command(
+            worker_command(backend.name, role), view, home, lease.directory / "root", limits
+        )
+        process = self._spawner.submit(WorkerProcess, command, environment, own, limits).result()
         self._tell_guard("+", process.group)
         return process
 

@@ -9,26 +9,36 @@ import re
 import secrets
 import select
 import signal
+import site
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mkgen.codegen.backend import Role
 from mkgen.errors import EXIT_FAILED, MkgenError
+from mkgen.evaluate.confine.limits import (
+    Excess,
+    WorkerLimits,
+    excess_of,
+    processes_below,
+    written_excess,
+)
 from mkgen.record import Status
 
 _MAX_REPLY_BYTES = 64 << 20
 _KEPT_STDERR_BYTES = 16 << 10
-_POLL_SECONDS = 0.25
+_POLL_SECONDS = 0.1
+_DISK_SECONDS = 0.5
+_ENDING_SECONDS = 20.0
 
 #: Variables a worker gets from the parent; the backend adds its own.
 _ALLOWED = re.compile(
-    r"PATH|HOME|USER|LOGNAME|LANG|LC_.*|TZ|LD_LIBRARY_PATH|VIRTUAL_ENV|PYTHONPATH|SSL_CERT_FILE"
-    r"|XDG_.*|MKGEN_.*|OMP_.*|MKL_.*|OPENBLAS_.*|CUDA_.*|NVIDIA_.*|ROCM_.*|ROCR_.*|HIP_.*|HSA_.*"
+    r"PATH|USER|LOGNAME|LANG|LC_.*|TZ|LD_LIBRARY_PATH|VIRTUAL_ENV|PYTHONPATH"
+    r"|MKGEN_.*|OMP_.*|MKL_.*|OPENBLAS_.*|CUDA_.*|NVIDIA_.*|ROCM_.*|ROCR_.*|HIP_.*|HSA_.*"
     r"|ONEAPI_.*|SYCL_.*|UR_.*|ZE_.*|OCL_.*|POCL_.*|TRITON_.*|JAX_.*|XLA_.*|TPU_.*|LIBTPU_.*"
 )
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNORECASE)
@@ -46,8 +56,12 @@ class WorkerFailure(MkgenError):  # noqa: N818  it is a result of a candidate, n
         self.log = log
 
 
-def worker_environment(extra: Mapping[str, str], scratch: Path) -> dict[str, str]:
-    """The variables of a worker: an allow-list of ours, no secrets, then the backend's."""
+def worker_environment(extra: Mapping[str, str], home: Path, cache: Path) -> dict[str, str]:
+    """The variables of a worker: an allow-list of ours, no secrets, then the backend's.
+
+    Its own directory is its home and the place of its temporary files; `cache` is where it keeps
+    what it builds.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -57,18 +71,33 @@ def worker_environment(extra: Mapping[str, str], scratch: Path) -> dict[str, str
         kept["PYTHONPATH"] = os.pathsep.join(
             os.path.abspath(part) for part in kept["PYTHONPATH"].split(os.pathsep) if part
         )
-    return {**kept, "TMPDIR": str(scratch), **extra}
+    if site.ENABLE_USER_SITE:  # Python looks for the user's packages below HOME
+        kept["PYTHONUSERBASE"] = site.getuserbase()
+    own = {"HOME": str(home), "TMPDIR": str(home), "MKGEN_CACHE": str(cache)}
+    return {**kept, **own, **extra}
+
+
+def worker_command(backend: str, role: Role) -> list[str]:
+    """What runs in a worker process."""
+    # -P: a file in the working directory must not stand in for a module
+    return [sys.executable, "-P", "-m", "mkgen.evaluate.worker", backend, role]
 
 
 class WorkerProcess:
-    """A running worker. Not for several threads at once."""
+    """A running worker, behind the keeper of its confinement. Not for several threads at once."""
 
     def __init__(
-        self, backend: str, role: Role, environment: dict[str, str], scratch: Path
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        scratch: Path,
+        limits: WorkerLimits,
     ) -> None:
+        """`command` starts the keeper; `scratch` holds everything the worker can write."""
+        self.limits = limits
+        self.scratch = scratch
         self.process = subprocess.Popen(
-            # -P: a file in the working directory must not stand in for a module
-            [sys.executable, "-P", "-m", "mkgen.evaluate.worker", backend, role],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -89,31 +118,43 @@ class WorkerProcess:
 
     @property
     def group(self) -> int:
-        """The process group, which is the worker's own."""
+        """The keeper, and the process group that is its own."""
         return self.process.pid
 
     def alive(self) -> bool:
         """Whether the worker can take a job."""
         return self.process.poll() is None
 
-    def call(self, job: dict[str, Any], timeout: float, resident_bytes: int | None) -> Any:
+    def call(self, job: dict[str, Any], timeout: float) -> Any:
         """The result of `job`. WorkerFailure when it fails; the worker is dead after a bad end."""
-        nonce = secrets.token_hex(8)
+        nonce = secrets.token_hex(16)
         line = json.dumps({**job, "nonce": nonce}).encode() + b"\n"
-        watch = _Watch(self, job["job"], timeout, resident_bytes)
+        watch = _Watch(self, job["job"], timeout)
         try:
             self._send(line, watch)
             reply = self._receive(watch)
+            watch.check_disk()
         except BaseException:
             self.kill()
             raise
         return self._judge(reply, nonce, job["job"])
 
+    def processes(self) -> list[int]:
+        """Everything below the keeper."""
+        return processes_below(self.process.pid)
+
     def kill(self) -> None:
-        """Ends the worker and everything it started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.group, signal.SIGKILL)
-        self.process.wait()
+        """Ends the worker and everything it started; nothing of it is left on return."""
+        if self.process.poll() is None:
+            self.process.terminate()  # the keeper then ends all below it, and itself last
+            try:
+                self.process.wait(_ENDING_SECONDS)
+            except subprocess.TimeoutExpired:
+                left = processes_below(self.process.pid)
+                for pid in (self.process.pid, *left):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                self.process.wait()
         # an escaped grandchild may hold the pipe open: do not wait for it for ever
         self._drain.join(timeout=1)
         for stream in (self.process.stdin, self.process.stdout):
@@ -183,6 +224,12 @@ class WorkerProcess:
             text = f"the worker left with exit status {code} before it replied to {watch.job}{said}"
             return WorkerFailure(Status.CRASHED, text, words)
         name = signal.Signals(-code).name
+        if name == "SIGXCPU":
+            text = f"{watch.job} used more than {self.limits.cpu_seconds} s of CPU"
+            return WorkerFailure(Status.TIMED_OUT, text, words)
+        if name == "SIGXFSZ":
+            text = f"{watch.job} wrote more than {self.limits.disk_bytes >> 20} MiB to a file"
+            return WorkerFailure(Status.OVER_LIMIT, text, words)
         if "bad_alloc" in words or (name == "SIGKILL" and _oom_kills() > watch.oom_kills):
             text = f"out of memory in {watch.job} ({name}){said}"
             return WorkerFailure(Status.OUT_OF_MEMORY, text, words)
@@ -196,33 +243,31 @@ class WorkerProcess:
 
 
 class _Watch:
-    """The deadline and the memory limit of one job."""
+    """The deadline and the limits of one job."""
 
-    def __init__(
-        self, worker: WorkerProcess, job: str, timeout: float, resident_bytes: int | None
-    ) -> None:
+    def __init__(self, worker: WorkerProcess, job: str, timeout: float) -> None:
         self.worker = worker
         self.job = job
         self.timeout = timeout
         self.deadline = time.monotonic() + timeout
-        self.resident_bytes = resident_bytes
         self.oom_kills = _oom_kills()
+        self._disk = time.monotonic() + _DISK_SECONDS
 
     def wait(self, *, writing: bool) -> bool:
-        """Waits a little for the channel. WorkerFailure when time or memory is used up."""
-        left = self.deadline - time.monotonic()
+        """Waits a little for the channel. WorkerFailure when time or a limit is used up."""
+        now = time.monotonic()
+        left = self.deadline - now
         if left <= 0:
             words = self.worker.last_words()
             said = f"; it said: {words}" if words else ""
             raise WorkerFailure(
                 Status.TIMED_OUT, f"{self.job} took more than {self.timeout:g} s{said}", words
             )
-        used = _resident(self.worker.process.pid)
-        if self.resident_bytes is not None and used > self.resident_bytes:
-            raise WorkerFailure(
-                Status.OUT_OF_MEMORY,
-                f"{self.job} held {used >> 20} MiB; {self.resident_bytes >> 20} MiB are allowed",
-            )
+        self._judge(excess_of(self.worker.processes(), self.worker.limits))
+        if now > self._disk:
+            self.check_disk()
+            ended = time.monotonic()  # to look at many files takes a while
+            self._disk = ended + max(_DISK_SECONDS, 20 * (ended - now))
         waiting = [self.worker._jobs] if writing else [self.worker._replies]
         pause = min(left, _POLL_SECONDS)
         ready = (
@@ -232,13 +277,14 @@ class _Watch:
         )
         return any(ready)
 
+    def check_disk(self) -> None:
+        """WorkerFailure when the worker's directories hold too much."""
+        self._judge(written_excess(self.worker.scratch, self.worker.limits))
 
-def _resident(pid: int) -> int:
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
-        return 0  # it has just ended, which the channel will say
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    def _judge(self, excess: Excess | None) -> None:
+        if excess is not None:
+            status = Status.OUT_OF_MEMORY if excess.memory else Status.OVER_LIMIT
+            raise WorkerFailure(status, f"{self.job} {excess.told}", self.worker.last_words())
 
 
 def _oom_kills() -> int:

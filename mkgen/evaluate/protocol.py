@@ -323,6 +323,7 @@ class _Evaluation:
             origin=self.candidate.origin,
             checks=(*self.checks, *steps_done(self.results)),
             seed=self.draws.seed,
+            confinement=self.workers.confinement.name,
             seconds=seconds,
             mkgen_version=mkgen_version(),
         )

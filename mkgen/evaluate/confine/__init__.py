@@ -1,0 +1,1 @@
+"""Confinement: what a worker process can see, reach and use up."""

@@ -1,0 +1,1 @@
+"""What runs between the parent and the worker; the standard library only."""

@@ -85,6 +85,9 @@ class _LocalLease:
     def new_directory(self, prefix: str = "job-") -> Path:
         return self.workers.new_directory(prefix)
 
+    def discard(self) -> None:
+        self.workers._sessions.pop((self.backend.name, self.role), None)
+
 
 @contextmanager
 def all_of(*switches: Any) -> Iterator[None]:

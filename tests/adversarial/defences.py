@@ -201,7 +201,18 @@ def any_reply() -> Any:
         self._buffer = b""
         return strict(self, reply.replace(b'"?"', f'"{nonce}"'.encode()), nonce, job)
 
-    return mock.patch.object(process.WorkerProcess, "_judge", judge)
+    careless = pool.Lease.call
+
+    def call(self: Any, *arguments: Any, **named: Any) -> Any:
+        try:
+            return careless(self, *arguments, **named)
+        finally:  # a process for each job: one that is about to leave gets none
+            self.discard()
+
+    return all_of(
+        mock.patch.object(process.WorkerProcess, "_judge", judge),
+        mock.patch.object(pool.Lease, "call", call),
+    )
 
 
 def exit_zero_is_success() -> Any:

@@ -145,15 +145,14 @@ class Runner:
     ) -> None:
         """`inputs` may lie in a directory already, as `save_arrays` left them; it stays there.
 
-        None: they are given later, when the program was loaded. `directory` is for what is made
-        here; `close` removes it.
+        `directory` is for what is made here; `close` removes it. Where
+        `inputs` are None, they are given later, when the program was loaded.
         """
         self._lease = lease
         self._directory = directory
         self._cache_bytes = last_level_cache(lease.backend, program.target)
         self._limit = _OUTPUT_FACTOR * sum(_bytes(b) for b in program.buffers) + _OUTPUT_SPARE
         self._given: list[Path] = []
-        self._inputs: Path | None = None
         if artifact is not None:
             artifact = self._readable(artifact)
         self._job = {
@@ -162,23 +161,20 @@ class Runner:
             "artifact": artifact.model_dump(mode="json") if artifact else None,
             "inputs": "",
         }
-        if isinstance(inputs, Path):
-            self._share(inputs)
-        elif inputs is not None:
+        self._inputs: Path | None = None
+        if inputs is not None:
             self.give(inputs)
 
     def load(self, timeout: float) -> None:
         """Makes the program ready in the worker, without inputs. WorkerFailure."""
         self._lease.call("load", timeout, **self._job)
 
-    def give(self, inputs: Mapping[str, np.ndarray]) -> None:
-        """Writes the arrays of the next runs anew; the worker can read them only."""
-        saved = self._directory / "inputs"
-        shutil.rmtree(saved, ignore_errors=True)
-        save_arrays(saved, inputs)
-        self._share(saved)
-
-    def _share(self, saved: Path) -> None:
+    def give(self, inputs: Mapping[str, np.ndarray] | Path) -> None:
+        """Puts the arrays of the next runs where the worker can only read them."""
+        saved = inputs if isinstance(inputs, Path) else self._directory / "inputs"
+        if not isinstance(inputs, Path):
+            shutil.rmtree(saved, ignore_errors=True)  # what the worker has may be the same files
+            save_arrays(saved, inputs)
         if self._inputs is not None:
             shutil.rmtree(self._inputs.parent, ignore_errors=True)
         self._inputs = self._lease.give(saved)
@@ -206,7 +202,7 @@ class Runner:
 
     def close(self) -> None:
         """Removes the arrays."""
-        given = [*self._given, *([self._inputs] if self._inputs else [])]
+        given = [*self._given, self._inputs] if self._inputs else self._given
         for path in (self._directory, *(place.parent for place in given)):
             shutil.rmtree(path, ignore_errors=True)
 

@@ -61,7 +61,7 @@ def _offset(x: np.ndarray, domain: Domain, _: np.random.Generator) -> np.ndarray
 
 def _tiny(x: np.ndarray, domain: Domain, _: np.random.Generator) -> np.ndarray:
     sign = 1.0 if domain.low >= 0 else -1.0
-    return sign * x * 2.0 ** _TINY.get(x.dtype.name, _TINY_EXPONENT)
+    return np.asarray(sign * x * 2.0 ** _TINY.get(x.dtype.name, _TINY_EXPONENT))
 
 
 def _ties(x: np.ndarray, domain: Domain, _: np.random.Generator) -> np.ndarray:

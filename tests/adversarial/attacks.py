@@ -302,7 +302,7 @@ ATTACKS = (
         "depends-on-what-ran-before", (21, 24),
         kernel(
             "y[...] = x * 2",
-            "if np.abs(x).max() > 20: state['seen'] = True",
+            "if np.abs(x).max(initial=0) > 20: state['seen'] = True",
             "if state: y[...] = np.nextafter(y, np.float32(9))",
             before="state = {}\n",
         ),
@@ -359,12 +359,14 @@ ATTACKS = (
         kernel("y[...] = x * 2", "save(y)", "reply('?')", "os._exit(0)",
                before=_FRAMES + _CHANNEL + _SAVE),
         Status.CRASHED, "protocol|left with exit", "a nonce for each job", off.any_reply,
+        around=lambda: off.all_of(off.no_structured_inputs(), off.no_thin_sizes()), quick=False,
     ),
     Attack(
         "leaves-early-with-zero", (7,),
         kernel("y[...] = x * 2", "save(y)", "import os", "os._exit(0)", before=_FRAMES + _SAVE),
         Status.CRASHED, "exit status 0 before it replied", "an end before the reply is a failure",
         off.exit_zero_is_success,
+        around=lambda: off.all_of(off.no_structured_inputs(), off.no_thin_sizes()), quick=False,
     ),
     Attack(
         "no-outputs-at-all", (33,), kernel("return {'passed': np.ones(1)}"),

@@ -20,6 +20,7 @@ import numpy as np
 
 from mkgen.evaluate import compare, draws, execution, oracle, pool, process, protocol, worker
 from mkgen.evaluate.compare import Comparison, Expected
+from mkgen.evaluate.confine.layers import confinement
 from mkgen.evaluate.process import WorkerFailure
 from mkgen.record import ErrorFigures, Status
 
@@ -29,7 +30,7 @@ _FIGURES = ErrorFigures(max_abs=0.0, max_rel=0.0, budget=1.0, share=0.0)
 class LocalWorkers:
     """Workers that are no processes: candidate, harness and oracle share this one's memory."""
 
-    resident_bytes = 1 << 40
+    confinement = confinement()
 
     def __enter__(self) -> LocalWorkers:
         self.directory = Path(tempfile.mkdtemp(prefix="mkgen-local-"))
@@ -44,11 +45,13 @@ class LocalWorkers:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     @contextmanager
-    def lease(self, backend: Any, role: str) -> Iterator[Any]:
+    def lease(self, backend: Any, role: str, *, fresh: bool = False) -> Iterator[Any]:
         key = (backend.name, role)
         if key not in self._sessions:
             self._sessions[key] = worker._Session(backend.name, role)
         yield _LocalLease(self, backend, role, self._sessions[key])
+        if fresh:
+            self._sessions.pop(key, None)
 
     def new_directory(self, prefix: str = "job-") -> Path:
         return Path(tempfile.mkdtemp(prefix=prefix, dir=self.directory))
@@ -69,6 +72,18 @@ class _LocalLease:
         except Exception as error:
             told = worker.failure(error, job)
             raise WorkerFailure(Status(told["status"]), told["message"], told["log"]) from error
+
+    def give(self, path: Path) -> Path:
+        """A copy, in a directory of its own as its reader removes that."""
+        place = self.workers.new_directory("given-") / path.name
+        if path.is_dir():
+            shutil.copytree(path, place)
+        else:
+            shutil.copyfile(path, place)
+        return place
+
+    def new_directory(self, prefix: str = "job-") -> Path:
+        return self.workers.new_directory(prefix)
 
     def discard(self) -> None:
         self.workers._sessions.pop((self.backend.name, self.role), None)
@@ -186,7 +201,18 @@ def any_reply() -> Any:
         self._buffer = b""
         return strict(self, reply.replace(b'"?"', f'"{nonce}"'.encode()), nonce, job)
 
-    return mock.patch.object(process.WorkerProcess, "_judge", judge)
+    careless = pool.Lease.call
+
+    def call(self: Any, *arguments: Any, **named: Any) -> Any:
+        try:
+            return careless(self, *arguments, **named)
+        finally:  # a process for each job: one that is about to leave gets none
+            self.discard()
+
+    return all_of(
+        mock.patch.object(process.WorkerProcess, "_judge", judge),
+        mock.patch.object(pool.Lease, "call", call),
+    )
 
 
 def exit_zero_is_success() -> Any:
@@ -202,9 +228,9 @@ def exit_zero_is_success() -> Any:
 
     strict = process.WorkerProcess.call
 
-    def call(self: Any, job: Any, timeout: float, resident: Any) -> Any:
+    def call(self: Any, job: Any, timeout: float) -> Any:
         try:
-            return strict(self, job, timeout, resident)
+            return strict(self, job, timeout)
         except _LeftError:
             return None
 
@@ -218,8 +244,8 @@ def whole_environment() -> Any:
     """Children get every variable of the parent."""
     strict = pool.worker_environment
 
-    def environment(extra: Any, scratch: Path) -> dict[str, str]:
-        return {**os.environ, **strict(extra, scratch)}
+    def environment(extra: Any, home: Path, cache: Path) -> dict[str, str]:
+        return {**os.environ, **strict(extra, home, cache)}
 
     return mock.patch.object(pool, "worker_environment", environment)
 
@@ -315,7 +341,7 @@ def slow_reader() -> Any:
 
 def no_memory_limit() -> Any:
     """A worker may hold whatever there is."""
-    return mock.patch.object(process, "_resident", return_value=0)
+    return mock.patch.object(process, "excess_of", return_value=None)
 
 
 def one_plain_order() -> Any:

@@ -81,12 +81,13 @@ class CudaBackend(Backend):
     def executors(self) -> tuple[Executor, ...]:
         """See Backend.executors."""
         from mkgen_cuda.device import CudaDeviceExecutor
+        from mkgen_simt.asan import SimtAsanExecutor
         from mkgen_simt.host import SimtHostExecutor
 
         def lanes(program: Program) -> int:
             return self.archs[program.target.arch].sub_group
 
-        return (SimtHostExecutor("cuda", lanes), CudaDeviceExecutor())
+        return (SimtHostExecutor("cuda", lanes), SimtAsanExecutor("cuda", lanes), CudaDeviceExecutor())
 
     def package(self, plan: PackagePlan) -> PackageParts:
         """See Backend.package."""

@@ -109,12 +109,13 @@ class HipBackend(Backend):
         """See Backend.executors."""
         from mkgen_hip.proxy import HipProxyExecutor
         from mkgen_hip.runtime import HipDeviceExecutor
+        from mkgen_simt.asan import SimtAsanExecutor
         from mkgen_simt.host import SimtHostExecutor
 
         def lanes(program: Program) -> int:
             return self.archs[program.target.arch].sub_group
 
-        return (SimtHostExecutor("hip", lanes), HipDeviceExecutor(), HipProxyExecutor())
+        return (SimtHostExecutor("hip", lanes), SimtAsanExecutor("hip", lanes), HipDeviceExecutor(), HipProxyExecutor())
 
     def package(self, plan: PackagePlan) -> PackageParts:
         """See Backend.package."""

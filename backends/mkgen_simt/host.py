@@ -15,7 +15,7 @@ from mkgen.codegen.backend import Arrays, Executor, Loaded, Role
 from mkgen.errors import ExecutionError, MissingError, nearest
 from mkgen.program import Artifact, Program, Simt
 from mkgen.record import EvidenceKind, RanOn
-from mkgen_simt.build import Language, binary_hash, build, defines, find_compiler
+from mkgen_simt.build import Compiler, Language, binary_hash, build, defines, find_compiler
 from mkgen_simt.memory import Memory
 
 #: The runs at a faulting fence: a read beside a buffer ends the process, though nothing uses it.
@@ -81,6 +81,10 @@ class SimtHostExecutor(Executor):
         self.shared_limit = shared_limit or (lambda program: SHARED_LIMIT[language])
         self.seed = seed
 
+    def host_compiler(self) -> Compiler:
+        """What builds the text. MissingError without one."""
+        return find_compiler()
+
     def accepts(self, program: Program) -> str | None:
         """None, or why the program cannot run here."""
         if program.sources[-1].language != self.language:
@@ -91,7 +95,7 @@ class SimtHostExecutor(Executor):
             return f"a {self.language} program has one source, this one has {len(program.sources)}"
         try:
             lanes = self.lanes(program)
-            find_compiler()
+            self.host_compiler()
         except (ExecutionError, MissingError) as error:
             return str(error)
         if lanes not in (32, 64):
@@ -111,7 +115,7 @@ class SimtHostExecutor(Executor):
 
     def compiler(self) -> tuple[str, str]:
         """The host compiler and its hash. MissingError without one."""
-        found = find_compiler()
+        found = self.host_compiler()
         return found.title, binary_hash(found.binary)
 
     def load(self, program: Program, artifact: Artifact | None, directory: Path) -> SimtProgram:

@@ -95,6 +95,7 @@ static Status run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared,
     machine.failed = true;
     return Status::Failed;
   }
+  open_memory(dynamic_storage, sizeof dynamic_storage);
   memset(dynamic_arena + shared, kCanaryByte, kCanary);
   return run_blocks(grid, shared) ? Status::Ok : Status::Failed;
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "mkgen_simt_fiber.hpp"
+#include "mkgen_simt_sanitize.hpp"
 
 #ifndef MKGEN_SIMT_LANES
 #define MKGEN_SIMT_LANES 32
@@ -59,7 +60,9 @@ constexpr size_t kSectionGuard = 4096;
 constexpr unsigned char kSectionByte = 0xFF;  // a NaN, as the variables themselves at first
 MKGEN_SIMT_SHARED static unsigned char section_anchor[kSectionGuard];
 extern unsigned char section_end[kSectionGuard];
-alignas(128) static unsigned char dynamic_arena[kArena + kCanary];
+// Dynamic shared memory, with guards on both sides.
+alignas(128) static unsigned char dynamic_storage[kCanary + kArena + kCanary];
+static unsigned char* const dynamic_arena = dynamic_storage + kCanary;
 
 enum class State : uint8_t { New, Ready, Barrier, Exchange, Done };
 enum class Order : int { Forward, Reverse, Random, Warps };
@@ -223,6 +226,7 @@ static inline Context& resume_point(int t) {
     const int stack = machine.free_stacks[--machine.free_count];
     machine.stack_of[t] = static_cast<uint16_t>(stack);
     machine.state[t] = State::Ready;
+    open_memory(machine.stacks.bottom(stack), machine.stacks.bytes(stack));
     prepare(machine.context[t], machine.stacks.bottom(stack), machine.stacks.bytes(stack), fiber_main);
   }
   enter(t);
@@ -470,11 +474,8 @@ static void check_section(const unsigned char* guard) {
     }
 }
 
-static bool run_block(size_t shared) {
-  memset(__start_mkgen_shared, kSectionByte, __stop_mkgen_shared - __start_mkgen_shared);
-  memset(dynamic_arena, 0xFF, shared);
-  begin_block();
-  switch_to(machine.main, resume_point(next_thread()));
+// What was written around the shared memory of the block.
+static void check_guards(size_t shared) {
   for (size_t i = 0; i < kCanary && !machine.failed; ++i)
     if (dynamic_arena[shared + i] != kCanaryByte) {
       explain("kernel %s, block (%u, %u, %u): wrote %zu bytes past its %zu bytes of dynamic shared memory",
@@ -483,6 +484,17 @@ static bool run_block(size_t shared) {
     }
   check_section(section_anchor);
   check_section(section_end);
+}
+
+static bool run_block(size_t shared) {
+  memset(__start_mkgen_shared, kSectionByte, __stop_mkgen_shared - __start_mkgen_shared);
+  open_memory(dynamic_arena, shared);
+  memset(dynamic_arena, 0xFF, shared);
+  close_memory(dynamic_storage, kCanary);
+  close_memory(dynamic_arena + shared, kArena + kCanary - shared);
+  begin_block();
+  switch_to(machine.main, resume_point(next_thread()));
+  if (!kSeesWildAccesses) check_guards(shared);
   return !machine.failed;
 }
 

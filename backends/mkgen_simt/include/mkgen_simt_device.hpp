@@ -17,7 +17,11 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
+#ifdef MKGEN_SIMT_ASAN
+#define __shared__ static  // a compiler guards no variable of a section of its own
+#else
 #define __shared__ static MKGEN_SIMT_SHARED
+#endif
 // Works inside a kernel and at namespace scope: the arena never moves.
 #define HIP_DYNAMIC_SHARED(type, name) \
   type* const name = reinterpret_cast<type*>(::mkgen_simt::dynamic_arena);

@@ -83,11 +83,12 @@ class CudaBackend(Backend):
         from mkgen_cuda.device import CudaDeviceExecutor
         from mkgen_simt.asan import SimtAsanExecutor
         from mkgen_simt.host import SimtHostExecutor
+        from mkgen_simt.race import SimtRaceExecutor
 
         def lanes(program: Program) -> int:
             return self.archs[program.target.arch].sub_group
 
-        return (SimtHostExecutor("cuda", lanes), SimtAsanExecutor("cuda", lanes), CudaDeviceExecutor())
+        return (SimtHostExecutor("cuda", lanes), SimtAsanExecutor("cuda", lanes), SimtRaceExecutor("cuda", lanes), CudaDeviceExecutor())
 
     def package(self, plan: PackagePlan) -> PackageParts:
         """See Backend.package."""

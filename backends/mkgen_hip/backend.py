@@ -111,11 +111,12 @@ class HipBackend(Backend):
         from mkgen_hip.runtime import HipDeviceExecutor
         from mkgen_simt.asan import SimtAsanExecutor
         from mkgen_simt.host import SimtHostExecutor
+        from mkgen_simt.race import SimtRaceExecutor
 
         def lanes(program: Program) -> int:
             return self.archs[program.target.arch].sub_group
 
-        return (SimtHostExecutor("hip", lanes), SimtAsanExecutor("hip", lanes), HipDeviceExecutor(), HipProxyExecutor())
+        return (SimtHostExecutor("hip", lanes), SimtAsanExecutor("hip", lanes), SimtRaceExecutor("hip", lanes), HipDeviceExecutor(), HipProxyExecutor())
 
     def package(self, plan: PackagePlan) -> PackageParts:
         """See Backend.package."""

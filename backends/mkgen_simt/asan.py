@@ -13,35 +13,16 @@ from typing import ClassVar
 import numpy as np
 
 from mkgen.codegen.backend import Arrays, Loaded
-from mkgen.document import content_hash
 from mkgen.errors import ExecutionError, MissingError
 from mkgen.program import Artifact, Program, Source
 from mkgen.record import EvidenceKind
-from mkgen_simt.build import (
-    Compiler,
-    binary_hash,
-    compile_and_link,
-    defines,
-    headers_hash,
-    host_text,
-    kept,
-    machine_flags,
-    on_path,
-)
-from mkgen_simt.dwarf_lines import Lines, read_lines
-from mkgen_simt.elf import read_elf
+from mkgen_simt.build import Compiler, defines, machine_flags, on_path
 from mkgen_simt.findings import Region, address_sanitizer_finding
 from mkgen_simt.host import SimtHostExecutor
 from mkgen_simt.memory import Memory
+from mkgen_simt.spaced import FLAGS, Built, build_spaced, read_built
 
 REMEDY = "apt install g++ (or clang with compiler-rt)"
-
-#: No inlining: a line of the text is then in the table for every access that it makes.
-FLAGS = (
-    "-std=c++17", "-O1", "-g1", "-gdwarf-4", "-w", "-fPIC", "-fvisibility=hidden", "-fno-inline",
-    "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-ffp-contract=off",
-    "-fno-math-errno", "-fno-exceptions", "-fno-rtti",
-)  # fmt: skip
 #: object-size would be found first and names no variable.
 SANITIZERS = (
     "-fsanitize=address,undefined", "-fno-sanitize=object-size,vptr", "-fno-sanitize-recover=all",
@@ -118,25 +99,9 @@ class SimtAsanExecutor(SimtHostExecutor):
 
 def _build(source: Source, launcher: str, options: Sequence[str]) -> Path:
     compiler = find_asan_compiler()
-    text = host_text(source)
-    entry = (
-        f'#include "{source.name}"\nMKGEN_SIMT_ENTRY({launcher})\n#include "mkgen_simt_main.hpp"\n'
-    )
-    # g++ guards no variable that another object might replace, as those of templates
-    own = () if "clang" in compiler.title.lower() else ("-fno-weak",)
-    machine = (*machine_flags(compiler), *options)
-    flags = (*FLAGS, *own, *SANITIZERS, "-DMKGEN_SIMT_ASAN=1", *machine)
-    compiler_parts = (binary_hash(compiler.binary), compiler.title)
-    key = content_hash(text, source.name, entry, headers_hash(), *compiler_parts, *flags)
-
-    def make(scratch: Path) -> None:
-        (scratch / source.name).write_text(text)
-        (scratch / "entry.cpp").write_text(entry)
-        objects = (["-c", "entry.cpp", "-o", "entry.o"],)
-        link = (*compiler.command, *SANITIZERS, "-pie")
-        compile_and_link(compiler, flags, objects, link, source.name, scratch)
-
-    return kept(key, make)
+    flags = (*FLAGS, *SANITIZERS, *machine_flags(compiler), "-DMKGEN_SIMT_ASAN=1", *options)
+    link = (*compiler.command, *SANITIZERS, "-pie")
+    return build_spaced(compiler, source, launcher, flags, link, main=True)
 
 
 class AsanProgram(Loaded):
@@ -147,7 +112,7 @@ class AsanProgram(Loaded):
         self._program = program
         self._binary = binary
         self._directory = directory
-        self._lines: Lines | None = None
+        self._built: Built = read_built(binary, program.sources[-1].name)
 
     def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
         """See Loaded.run; SanitizerError for what is found."""
@@ -169,7 +134,9 @@ class AsanProgram(Loaded):
     def _write(self, memory: Memory) -> None:
         """The plan and the bytes that mkgen_simt_main.hpp reads."""
         blocks = memory.blocks()
-        plan = [f"0 0 {len(blocks)}"]
+        shared = self._built.shared
+        plan = [str(len(shared)), *(f"{offset} {size}" for _, offset, size in shared)]
+        plan.append(str(len(blocks)))
         with (self._directory / "input").open("wb") as file:
             for i, block in enumerate(blocks):
                 owner = blocks.index(block)
@@ -191,7 +158,7 @@ class AsanProgram(Loaded):
                 "an unlimited address space (ulimit -v unlimited)"
             )
         source = self._program.sources[-1].name
-        found = address_sanitizer_finding(log, source, self.lines(), self._regions())
+        found = address_sanitizer_finding(log, source, self._built.lines, self._regions())
         if found is not None:
             raise found
         told = self._directory / "status"
@@ -205,18 +172,12 @@ class AsanProgram(Loaded):
     def _regions(self) -> list[Region]:
         places = self._directory / "places"
         addresses = places.read_text().split() if places.is_file() else []
-        blocks = Memory.sizes(self._program)
+        named = [(f"{name!r}", size) for name, _, size in self._built.shared]
+        named += [(f"buffer {n!r}", size) for n, size in Memory.sizes(self._program)]
         return [
-            Region(f"buffer {name!r}", int(address), size)
-            for (name, size), address in zip(blocks, addresses, strict=False)
+            Region(name, int(address), size)
+            for (name, size), address in zip(named, addresses, strict=False)
         ]
-
-    def lines(self) -> Lines:
-        """The lines of the text, by address in the program."""
-        if self._lines is None:
-            sections = read_elf(self._binary.read_bytes()).sections
-            self._lines = read_lines(sections, self._program.sources[-1].name)
-        return self._lines
 
     def _read(self, memory: Memory) -> None:
         data = (self._directory / "output").read_bytes()

@@ -181,8 +181,8 @@ def build(source: Source, launcher: str, options: tuple[str, ...]) -> Path:
     def make(scratch: Path) -> None:
         (scratch / source.name).write_text(text)
         (scratch / "entry.cpp").write_text(entry)
-        objects = (["-c", "entry.cpp", "-o", "entry.o"],)
-        compile_and_link(compiler, flags, objects, compiler.link, source.name, scratch)
+        objects = ([*flags, "-c", "entry.cpp", "-o", "entry.o"],)
+        compile_and_link(compiler, objects, compiler.link, source.name, scratch)
 
     return kept(key, make)
 
@@ -239,32 +239,38 @@ def _unwritable(directory: Path, error: OSError) -> ExecutionError:
 
 def compile_and_link(
     compiler: Compiler,
-    flags: Sequence[str],
     objects: Sequence[Sequence[str]],
     link: Sequence[str],
     title: str,
     scratch: Path,
 ) -> None:
-    """LIBRARY in `scratch` of `objects`, each the arguments that make one (`-o NAME` last).
+    """LIBRARY in `scratch` of `objects`, each the arguments that make one, `-o NAME` last.
+
+    CompileError as `run_compiler`.
+    """
+    names = [arguments[-1] for arguments in objects]
+    for arguments in objects:
+        run_compiler(compiler, arguments, title, scratch)
+    _run(compiler, [*link, "-o", LIBRARY, *names], title, scratch)
+    shutil.rmtree(scratch / "zig", ignore_errors=True)
+    for name in names:
+        (scratch / name).unlink()
+
+
+def run_compiler(compiler: Compiler, arguments: Sequence[str], title: str, scratch: Path) -> None:
+    """Runs `compiler` in `scratch` with the runtime's headers at hand.
 
     CompileError with the compiler's log when it refuses the text called `title`.
     """
-    names = [arguments[-1] for arguments in objects]
-    steps = [
-        *([*compiler.command, *flags, f"-I{INCLUDE}", *arguments] for arguments in objects),
-        [*link, "-o", LIBRARY, *names],
-    ]
+    _run(compiler, [*compiler.command, f"-I{INCLUDE}", *arguments], title, scratch)
+
+
+def _run(compiler: Compiler, command: Sequence[str], title: str, scratch: Path) -> None:
     # Zig keeps every object it ever made: a cache of its own, dropped with the build's leftovers.
-    zig = scratch / "zig"
-    env = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(zig), "ZIG_LOCAL_CACHE_DIR": str(zig)}
-    for command in steps:
-        done = subprocess.run(command, cwd=scratch, env=env, capture_output=True, text=True)
-        if done.returncode != 0:
-            log = (done.stderr + done.stdout).replace(f"{INCLUDE}/", "")
-            first = next((line for line in log.splitlines() if "error" in line), log[:200])
-            raise CompileError(
-                f"{compiler.title} refused {title} as host C++: {first.strip()}", log
-            )
-    shutil.rmtree(zig, ignore_errors=True)
-    for name in names:
-        (scratch / name).unlink()
+    zig = str(scratch / "zig")
+    env = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": zig, "ZIG_LOCAL_CACHE_DIR": zig}
+    done = subprocess.run(command, cwd=scratch, env=env, capture_output=True, text=True)
+    if done.returncode != 0:
+        log = (done.stderr + done.stdout).replace(f"{INCLUDE}/", "")
+        first = next((line for line in log.splitlines() if "error" in line), log[:200])
+        raise CompileError(f"{compiler.title} refused {title} as host C++: {first.strip()}", log)

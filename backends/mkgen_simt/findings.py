@@ -63,6 +63,8 @@ def nearest_region(regions: Sequence[Region], address: int) -> str:
 
 def fault_of(text: str, source: str) -> ExecutionError:
     """What the SIMT machine says of a run: a finding when a kernel is at fault."""
+    if text.startswith("finding: "):
+        return SanitizerError(text.removeprefix("finding: "))
     line = _FAULT_LINE.search(text)
     if not text.startswith("kernel "):
         return ExecutionError(text)

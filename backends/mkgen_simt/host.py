@@ -159,14 +159,21 @@ class SimtProgram(Loaded):
         addresses = [*memory.addresses(), 0]
         arguments = (ctypes.c_void_p * len(addresses))(*addresses)
         self._library.mkgen_simt_configure(order, self._seed)
+        self._prepare(memory)
         status = self._library.mkgen_simt_run(arguments, len(addresses))
         fault = self._library.mkgen_simt_error().decode(errors="replace")
         if fault:
-            raise ExecutionError(fault)
+            raise self._fault(fault)
         if status != 0:
             raise ExecutionError(f"the launcher {self._program.launcher} returned error {status}")
         memory.check()
         return memory.results()
+
+    def _prepare(self, memory: Memory) -> None:
+        """Before the launcher is called."""
+
+    def _fault(self, text: str) -> ExecutionError:
+        return ExecutionError(text)
 
     def launches(self) -> list[tuple[str, tuple[int, ...], tuple[int, ...], int]]:
         """(kernel, grid, block, bytes of dynamic shared memory) of the last run, the first 256."""

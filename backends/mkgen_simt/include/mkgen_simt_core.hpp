@@ -109,6 +109,7 @@ struct Machine {
   Context context[kMaxThreads], main;
   Stacks stacks;
   uint64_t random = 0;
+  bool inside = false;  // a thread of a kernel runs, not the launcher
   bool failed = false;
   int last_error = 0;
   char error[1024] = "";
@@ -301,6 +302,7 @@ static uint64_t shuffled(int first, int lanes, int lane, uint64_t group) {
 static void complete(int warp, int first, int lanes, uint64_t group) {
   const Op op = machine.exchange[first + __builtin_ctzll(group)].op;  // the same in all of a group
   uint64_t ballot = 0;
+  if (op == Op::Sync) on_sync(first, group);
   if (op == Op::Ballot || op == Op::Any || op == Op::All)
     for (int i = 0; i < lanes; ++i)
       if (group >> i & 1 && machine.exchange[first + i].value != 0) ballot |= uint64_t(1) << i;
@@ -427,6 +429,7 @@ static int barrier(const char* name, int line, bool predicate) {
   machine.state[self] = State::Barrier;
   if (++machine.waiting == machine.threads) {
     machine.barrier_result = machine.barrier_count;
+    on_barrier();
     set_all(State::Ready);
   } else {
     lane_stops(self);
@@ -465,6 +468,22 @@ static void begin_block() {
     machine.free_stacks[i] = static_cast<uint16_t>(machine.threads - 1 - i);
 }
 
+// Shared memory as a block finds it.
+static void fill_shared(size_t shared) {
+  const size_t all = __stop_mkgen_shared - __start_mkgen_shared;
+  open_memory(__start_mkgen_shared, all);
+  memset(__start_mkgen_shared, kSectionByte, all);
+  open_memory(dynamic_arena, shared);
+  memset(dynamic_arena, 0xFF, shared);
+  close_memory(dynamic_storage, kCanary);
+  close_memory(dynamic_arena + shared, kArena + kCanary - shared);
+  if (shared_count == 0) return;
+  close_memory(__start_mkgen_shared, all);
+  for (int i = 0; i < shared_count; ++i)
+    open_memory(__start_mkgen_shared + shared_variables[i].offset, shared_variables[i].bytes);
+}
+
+#ifndef MKGEN_SIMT_SEES_ACCESSES
 static void check_section(const unsigned char* guard) {
   for (size_t i = 0; i < kSectionGuard && !machine.failed; ++i)
     if (guard[i] != kSectionByte) {
@@ -486,16 +505,32 @@ static void check_guards(size_t shared) {
   check_section(section_end);
 }
 
+#endif
+
 static bool run_block(size_t shared) {
-  memset(__start_mkgen_shared, kSectionByte, __stop_mkgen_shared - __start_mkgen_shared);
-  open_memory(dynamic_arena, shared);
-  memset(dynamic_arena, 0xFF, shared);
-  close_memory(dynamic_storage, kCanary);
-  close_memory(dynamic_arena + shared, kArena + kCanary - shared);
+  fill_shared(shared);
   begin_block();
+#ifdef MKGEN_SIMT_SHADOW
+  mkgen_shadow_block(blockIdx.x, blockIdx.y, blockIdx.z);
+#endif
+  machine.inside = true;
   switch_to(machine.main, resume_point(next_thread()));
-  if (!kSeesWildAccesses) check_guards(shared);
+  machine.inside = false;
+#ifdef MKGEN_SIMT_SHADOW
+  mkgen_shadow_end_block();
+#endif
+#ifndef MKGEN_SIMT_SEES_ACCESSES
+  check_guards(shared);
+#endif
   return !machine.failed;
 }
 
 }  // namespace mkgen_simt
+
+#ifdef MKGEN_SIMT_SHADOW
+extern "C" void mkgen_simt_fault(const char* text) {
+  mkgen_simt::explain("%s", text);
+  if (mkgen_simt::machine.inside) mkgen_simt::abandon();
+  mkgen_simt::machine.failed = true;
+}
+#endif

@@ -1,10 +1,12 @@
 // A text as a program of its own: `kernel DIRECTORY` runs the launcher once.
 //
-// DIRECTORY/plan    "ORDER SEED BUFFERS", then a line for each buffer of the launcher: "BYTES ALIGN",
-//                   or "= N" for one that lies in the storage of buffer N
+// DIRECTORY/plan    "SHARED", then "OFFSET BYTES" of each `__shared__` variable; "BUFFERS", then a
+//                   line for each buffer of the launcher: "BYTES ALIGN", or "= N" for one that
+//                   lies in the storage of buffer N
 // DIRECTORY/input   the bytes of every buffer with storage, one after the other
 // DIRECTORY/output  the same after the run
-// DIRECTORY/places  where each buffer lies, a line for each, written before the launch
+// DIRECTORY/places  where each variable and each buffer lies, a line for each, written before the
+//                   launch
 // DIRECTORY/status  what the launcher returned
 // What the machine sees is a line on stderr that begins with "mkgen: ".
 #pragma once
@@ -59,15 +61,24 @@ static void on_abort(int) {
   _exit(4);
 }
 
+static void tell_address(FILE* file, const void* address) {
+  fprintf(file, "%llu\n", static_cast<unsigned long long>(reinterpret_cast<uintptr_t>(address)));
+}
+
 static int run_directory(const char* directory) {
   static void* buffers[kMaxBuffers + 1];
   static size_t sizes[kMaxBuffers];
   FILE* const plan = open_file(directory, "plan", "r");
   FILE* const input = open_file(directory, "input", "rb");
   FILE* const places = open_file(directory, "places", "w");
-  int order = 0, count = 0;
-  unsigned long long seed = 0;
-  bool good = fscanf(plan, "%d %llu %d", &order, &seed, &count) == 3 && count <= kMaxBuffers;
+  int count = 0, variables = 0;
+  bool good = fscanf(plan, "%d", &variables) == 1;
+  for (int i = 0; i < variables && good; ++i) {
+    size_t offset = 0, bytes = 0;
+    good = fscanf(plan, "%zu %zu", &offset, &bytes) == 2;
+    tell_address(places, mkgen_simt_shared(offset, bytes));
+  }
+  good = good && fscanf(plan, "%d", &count) == 1 && count <= kMaxBuffers;
   for (int i = 0; i < count && good; ++i) {
     size_t align = 0;
     int owner = 0;
@@ -78,7 +89,7 @@ static int run_directory(const char* directory) {
       buffers[i] = exact_block(sizes[i], align);
       good = good && fread(buffers[i], 1, sizes[i], input) == sizes[i];
     }
-    fprintf(places, "%llu\n", static_cast<unsigned long long>(reinterpret_cast<uintptr_t>(buffers[i])));
+    tell_address(places, buffers[i]);
   }
   fclose(places);
   fclose(input);
@@ -87,7 +98,6 @@ static int run_directory(const char* directory) {
     fprintf(stderr, "mkgen: the plan is not complete\n");
     return 5;
   }
-  mkgen_simt_configure(order, seed);
   const int status = mkgen_simt_run(buffers, count + 1);
   if (machine.error[0] != 0) {
     fprintf(stderr, "mkgen: fault: %s\n", machine.error);

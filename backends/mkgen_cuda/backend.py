@@ -81,14 +81,12 @@ class CudaBackend(Backend):
     def executors(self) -> tuple[Executor, ...]:
         """See Backend.executors."""
         from mkgen_cuda.device import CudaDeviceExecutor
-        from mkgen_simt.asan import SimtAsanExecutor
-        from mkgen_simt.host import SimtHostExecutor
-        from mkgen_simt.race import SimtRaceExecutor
+        from mkgen_simt.on_host import host_executors
 
         def lanes(program: Program) -> int:
             return self.archs[program.target.arch].sub_group
 
-        return (SimtHostExecutor("cuda", lanes), SimtAsanExecutor("cuda", lanes), SimtRaceExecutor("cuda", lanes), CudaDeviceExecutor())
+        return (*host_executors("cuda", lanes), CudaDeviceExecutor())
 
     def package(self, plan: PackagePlan) -> PackageParts:
         """See Backend.package."""

@@ -11,10 +11,22 @@ from typing import ClassVar
 import numpy as np
 
 from mkgen.codegen.backend import Arrays, Loaded
+from mkgen.document import content_hash
 from mkgen.errors import ExecutionError, nearest
 from mkgen.program import Artifact, BufferRole, Program, Simt, Source
 from mkgen.record import EvidenceKind
-from mkgen_simt.build import INCLUDE, Compiler, defines, find_compiler, machine_flags
+from mkgen_simt.build import (
+    INCLUDE,
+    LIBRARY,
+    Compiler,
+    binary_hash,
+    defines,
+    find_compiler,
+    headers_hash,
+    kept,
+    machine_flags,
+    run_compiler,
+)
 from mkgen_simt.findings import fault_of
 from mkgen_simt.host import SimtHostExecutor, SimtProgram
 from mkgen_simt.memory import Memory
@@ -37,7 +49,9 @@ _GLOBAL, _STATIC = 0, 1
 #: Schedules: how many lanes a warp has.
 LANES = {"32 lanes": 32, "64 lanes": 64}
 #: What a text cannot use without relying on the width of a warp.
-_WIDTH = re.compile(r"__shfl|__ballot|__any|__all|__activemask|__syncwarp|warpSize|__lane_id|amdgcn")
+_WIDTH = re.compile(
+    r"__shfl|__ballot|__any|__all|__activemask|__syncwarp|warpSize|__lane_id|amdgcn"
+)
 
 
 class SimtRaceExecutor(SimtHostExecutor):
@@ -85,8 +99,20 @@ class SimtRaceExecutor(SimtHostExecutor):
 def _build(source: Source, launcher: str, options: tuple[str, ...]) -> Path:
     compiler = find_compiler()
     flags = (*FLAGS, *SANITIZERS, *machine_flags(compiler), "-DMKGEN_SIMT_SHADOW=1", *options)
-    shadow = [*SHADOW_FLAGS, "-c", str(SHADOW), "-o", "shadow.o"]
-    return build_spaced(compiler, source, launcher, flags, compiler.link, others=(shadow,))
+    return build_spaced(compiler, source, launcher, flags, (*compiler.link, str(_shadow(compiler))))
+
+
+def _shadow(compiler: Compiler) -> Path:
+    """The object of the shadow, which every text is linked to."""
+    key = content_hash(
+        headers_hash(), binary_hash(compiler.binary), compiler.title, *SHADOW_FLAGS
+    )
+
+    def make(scratch: Path) -> None:
+        arguments = [*SHADOW_FLAGS, "-c", str(SHADOW), "-o", LIBRARY]
+        run_compiler(compiler, arguments, SHADOW.name, scratch)
+
+    return kept(key, make)
 
 
 class ShadowedProgram(SimtProgram):

@@ -99,27 +99,25 @@ def build_spaced(
     link: Sequence[str],
     *,
     main: bool = False,
-    others: Sequence[Sequence[str]] = (),
 ) -> Path:
     """`source` compiled by `flags` and linked by `link`; kept in the cache.
 
-    `main`: as a program of its own. `others`: arguments that make more objects to link, `-o NAME`
-    last. CompileError with the compiler's log.
+    `main`: as a program of its own. CompileError with the compiler's log.
     """
     text = host_text(source)
     entry = f'#include "{source.name}"\nMKGEN_SIMT_ENTRY({launcher})\n'
     entry += '#include "mkgen_simt_main.hpp"\n' if main else ""
     identity = (binary_hash(compiler.binary), compiler.title, Path(__file__).read_text())
-    more = [argument for arguments in others for argument in arguments]
-    key = content_hash(text, source.name, entry, headers_hash(), *identity, *flags, *link, *more)
+    key = content_hash(text, source.name, entry, headers_hash(), *identity, *flags, *link)
 
     def make(scratch: Path) -> None:
         (scratch / source.name).write_text(text)
         (scratch / "entry.cpp").write_text(entry)
         run_compiler(compiler, [*flags, "-S", "entry.cpp", "-o", "entry.s"], source.name, scratch)
         assembly = scratch / "entry.s"
-        assembly.write_text(spaced(assembly.read_text()))
-        objects = (["-c", "entry.s", "-o", "entry.o"], *others)
+        # strings of the text are bytes in it, of whatever encoding
+        assembly.write_bytes(spaced(assembly.read_bytes().decode("latin-1")).encode("latin-1"))
+        objects = (["-c", "entry.s", "-o", "entry.o"],)
         compile_and_link(compiler, objects, link, source.name, scratch)
         assembly.unlink()
 

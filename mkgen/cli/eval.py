@@ -58,6 +58,7 @@ from mkgen.tune.winners import Winners
     options.precision,
     options.require,
     options.device,
+    options.sanitize,
     options.toolchain,
     options.seed,
     options.jobs(1),
@@ -80,6 +81,7 @@ def command(
     precision: str | None,
     required: tuple[str, ...],
     on_device: bool,
+    sanitize: bool,
     seed: int,
     jobs: int,
     timeout: float | None,
@@ -120,7 +122,9 @@ def command(
             for name in chosen
             for task in resolve_tasks(name, shapes, dtype)
         ]
-        settings = settings_of(seed=seed, timeout=timeout, required=required, on_device=on_device)
+        settings = settings_of(
+            seed=seed, timeout=timeout, required=required, on_device=on_device, sanitize=sanitize
+        )
         run = _Run(store, settings, resume, winners)
         with progress(not as_json) as advance:
             run.go([(t, b, g) for t in tasks for b, g in pairs], jobs, advance)

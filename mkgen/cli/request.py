@@ -248,7 +248,12 @@ def _runs_on_a_cpu(task: Task) -> bool:
 
 
 def settings_of(
-    *, seed: int, timeout: float | None, required: Sequence[str], on_device: bool
+    *,
+    seed: int,
+    timeout: float | None,
+    required: Sequence[str],
+    on_device: bool,
+    sanitize: bool = False,
 ) -> Settings:
     """Evaluation settings from the common options."""
     from mkgen.codegen.candidate import scales
@@ -263,6 +268,7 @@ def settings_of(
         cache=CompileCache(),
         require=kinds,
         device=on_device,
+        sanitize=sanitize,
         samples=20 if EvidenceKind.TIMED in kinds else 0,
         compile_timeout=timeout or 300.0,
         run_timeout=timeout or 120.0,

@@ -26,6 +26,7 @@ from mkgen.record import EvidenceKind, Record, Status
 @options.together(
     options.require,
     options.device,
+    options.sanitize,
     options.toolchain,
     options.seed,
     options.timeout,
@@ -35,6 +36,7 @@ def command(
     directory: str,
     required: tuple[str, ...],
     on_device: bool,
+    sanitize: bool,
     seed: int,
     timeout: float | None,
     as_json: bool,
@@ -49,7 +51,9 @@ def command(
     """
     place = Path(directory)
     old = read_record(place)
-    settings = settings_of(seed=seed, timeout=timeout, required=required, on_device=on_device)
+    settings = settings_of(
+        seed=seed, timeout=timeout, required=required, on_device=on_device, sanitize=sanitize
+    )
     with Workers() as workers, progress(not as_json) as advance:
         advance("verifying", 0, 1)
         generator, candidate = candidate_of(old)

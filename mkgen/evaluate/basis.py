@@ -18,6 +18,7 @@ from mkgen.evaluate.jobs import compiler_identity, describe
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.process import WorkerFailure
 from mkgen.evaluate.protocol import Settings
+from mkgen.record import EvidenceKind
 from mkgen.share import share_root
 
 #: Parts of mkgen that decide nothing of a record: words, and packages made of it.
@@ -41,7 +42,8 @@ def basis_of(backend: Backend, workers: Workers, settings: Settings) -> str:
 def _settings(settings: Settings) -> str:
     return (
         f"seed {settings.judge.seed} emulate {settings.emulate} device {settings.device} "
-        f"samples {settings.samples} schedules {settings.heldout_schedules}"
+        f"samples {settings.samples} schedules {settings.heldout_schedules} "
+        f"sanitize {settings.sanitize or EvidenceKind.SANITIZED in settings.require}"
     )
 
 

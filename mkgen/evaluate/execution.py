@@ -17,6 +17,7 @@ from mkgen.evaluate.jobs import Description, Runner, accepts, compile_program, d
 from mkgen.evaluate.oracle import Case
 from mkgen.evaluate.pool import Lease, Workers
 from mkgen.evaluate.process import WorkerFailure
+from mkgen.evaluate.sanitizing import sanitized_sizes
 from mkgen.program import GIVEN, Artifact, BufferRole, Program
 from mkgen.record import ErrorFigures, Evidence, EvidenceKind, Status, WorkloadResult
 from mkgen.task import Workload
@@ -90,8 +91,12 @@ class Execution:
     def go(self, programs: Programs, artifact: Artifact) -> tuple[list[Evidence], str]:
         """Evidence, and why there is none where there is not. Stop when the candidate is wrong."""
         emulates = self.executor.kind is EvidenceKind.EMULATED
-        whole = [(programs.workload, programs.bench)] if not emulates else []
-        work = [*whole, *programs.small]
+        sanitizes = self.executor.kind is EvidenceKind.SANITIZED
+        whole = [(programs.workload, programs.bench)] if not (emulates or sanitizes) else []
+        small = programs.small
+        if sanitizes:
+            small = sanitized_sizes(small, trusted=is_trusted(self.candidate))
+        work = [*whole, *small]
         try:
             with self.workers.lease(self.candidate.backend, self.executor.role) as lease:
                 description = self._ask(lease, work)
@@ -170,7 +175,8 @@ class Execution:
                 schedules = schedules[:1]
             for schedule in schedules:
                 outputs = self._run(runner, case, program, schedule)
-                if workload.role == "check" and not self.compared_twice:
+                again = self.executor.kind is not EvidenceKind.SANITIZED
+                if workload.role == "check" and again and not self.compared_twice:
                     self._again(runner, case, schedule, outputs)
             if workload.role == "bench" and self.settings.samples:
                 self._time(runner)

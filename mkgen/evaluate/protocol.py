@@ -111,6 +111,7 @@ class _Evaluation:
         self.artifacts: list[Artifact] = []
         self.evidence: list[Evidence] = []
         self.results: list[WorkloadResult] = []
+        self.checks: list[str] = []
         self.withheld: list[str] = []
         """Why a kind of evidence that could have been given is not."""
 
@@ -239,6 +240,8 @@ class _Evaluation:
         finally:
             self.results.extend(execution.results)
         self.evidence.extend(evidence)
+        if executor.kind is EvidenceKind.SANITIZED and evidence and "sanitizers" not in self.checks:
+            self.checks.append("sanitizers")
         if why_not:
             self.withheld.append(f"{executor.name}: {why_not}")
 
@@ -270,6 +273,7 @@ class _Evaluation:
             artifacts=tuple(self.artifacts),
             task_document=self.candidate.task.model_dump(mode="json"),
             origin=self.candidate.origin,
+            checks=tuple(self.checks),
             seconds=seconds,
             mkgen_version=mkgen_version(),
         )

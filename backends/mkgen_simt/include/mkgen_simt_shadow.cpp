@@ -214,10 +214,11 @@ void describe_race(Text& text, const Region& region, uintptr_t address, uint32_t
 // ---------------------------------------------------------------------------------------------
 // Order
 
-inline bool ordered(Stamp past, int u) {
+inline bool ordered(const Region& region, Stamp past, int u) {
   if (past == 0) return true;
   const uint32_t tick = tick_of(past);
   if (tick < shadow.launch_tick) return true;
+  if (tick < shadow.block_tick && region.kind != Global) return true;  // a block has its own
   if (tick < shadow.block_tick) return shadow.acquired && block_of(tick).released;
   if (tick < shadow.barrier_tick) return true;
   const int t = thread_of(past);
@@ -279,7 +280,7 @@ bool read_cell(const Region& region, Cell& cell, uintptr_t address, uint32_t lin
     add_place(text);
     return report(text), false;
   }
-  const Stamp past = !ordered(cell.write, u) ? cell.write : !ordered(cell.atomic, u) ? cell.atomic : 0;
+  const Stamp past = !ordered(region, cell.write, u) ? cell.write : !ordered(region, cell.atomic, u) ? cell.atomic : 0;
   if (past != 0 && !(atomic && is_atomic(past))) {
     Text text;
     describe_race(text, region, address, line, atomic ? "updates by an atomic" : "reads", past, true);
@@ -291,9 +292,9 @@ bool read_cell(const Region& region, Cell& cell, uintptr_t address, uint32_t lin
     if (tick_of(cell.reader) >= shadow.launch_tick) cell.elsewhere = cell.reader;
     cell.reader = now;
     cell.other = 0;
-  } else if (ordered(cell.reader, u)) {
+  } else if (ordered(region, cell.reader, u)) {
     cell.reader = now;
-  } else if (ordered(cell.other, u) || thread_of(cell.other) / shadow.lanes == thread_of(cell.reader) / shadow.lanes) {
+  } else if (ordered(region, cell.other, u) || thread_of(cell.other) / shadow.lanes == thread_of(cell.reader) / shadow.lanes) {
     cell.other = now;
   }
   return true;
@@ -305,14 +306,14 @@ bool write_cell(const Region& region, Cell& cell, uintptr_t address, uint32_t li
   const char* const doing = atomic ? "updates by an atomic" : "writes";
   const Stamp writes[2] = {cell.write, cell.atomic};
   for (const Stamp past : writes) {
-    if (ordered(past, u) || (atomic && is_atomic(past))) continue;
+    if (ordered(region, past, u) || (atomic && is_atomic(past))) continue;
     Text text;
     describe_race(text, region, address, line, doing, past, true);
     return report(text), false;
   }
   const Stamp readers[3] = {cell.reader, cell.other, cell.elsewhere};
   for (const Stamp past : readers) {
-    if (ordered(past, u) || (atomic && is_atomic(past))) continue;
+    if (ordered(region, past, u) || (atomic && is_atomic(past))) continue;
     Text text;
     describe_race(text, region, address, line, doing, past, false);
     return report(text), false;

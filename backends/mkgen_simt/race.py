@@ -39,6 +39,12 @@ SANITIZERS = (
     "-fsanitize=thread,undefined", "-fno-sanitize=object-size,vptr,float-cast-overflow",
     "-fno-sanitize-recover=all",
 )  # fmt: skip
+#: What else clang needs: it leaves out reads that a write of the same place follows, and code that
+#: it merges has no line.
+CLANG = (
+    "-mllvm", "-tsan-instrument-read-before-write=1", "-mllvm", "-enable-tail-merge=0",
+    "-mllvm", "-sink-common-insts=0", "-mllvm", "-hoist-common-insts=0",
+)  # fmt: skip
 SHADOW = INCLUDE / "mkgen_simt_shadow.cpp"
 SHADOW_FLAGS = (
     "-std=c++17", "-O2", "-g0", "-w", "-fPIC", "-fvisibility=hidden", "-fno-omit-frame-pointer",
@@ -98,7 +104,9 @@ class SimtRaceExecutor(SimtHostExecutor):
 
 def _build(source: Source, launcher: str, options: tuple[str, ...]) -> Path:
     compiler = find_compiler()
-    flags = (*FLAGS, *SANITIZERS, *machine_flags(compiler), "-DMKGEN_SIMT_SHADOW=1", *options)
+    own = CLANG if "clang" in compiler.title else ()
+    machine = (*machine_flags(compiler), *options)
+    flags = (*FLAGS, *SANITIZERS, *own, "-DMKGEN_SIMT_SHADOW=1", *machine)
     return build_spaced(compiler, source, launcher, flags, (*compiler.link, str(_shadow(compiler))))
 
 

@@ -100,7 +100,8 @@ static Status run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared,
 #ifdef MKGEN_SIMT_SHADOW
   const unsigned sides[3] = {block.x, block.y, block.z};
   mkgen_shadow_launch(kernel, sides, kLanes, &machine.current, machine.stacks.bottom(0), machine.stacks.reach());
-  mkgen_shadow_dynamic(dynamic_arena, shared, dynamic_storage, sizeof dynamic_storage);
+  mkgen_shadow_shared(dynamic_arena, shared, dynamic_storage, sizeof dynamic_storage, __start_mkgen_shared,
+                      __stop_mkgen_shared - __start_mkgen_shared);
 #endif
   return run_blocks(grid, shared) ? Status::Ok : Status::Failed;
 }

@@ -23,8 +23,9 @@ extern "C" {
 // A launch of blocks of x * y * z threads begins; `current` is the thread that runs.
 MKGEN_SIMT_HIDDEN void mkgen_shadow_launch(const char* kernel, const unsigned* block, int lanes,
                                            const int* current, const char* stacks, size_t stack_bytes);
-// Dynamic shared memory of the launch, and all that lies about it.
-MKGEN_SIMT_HIDDEN void mkgen_shadow_dynamic(const void* begin, size_t bytes, const void* storage, size_t all);
+// Dynamic shared memory of the launch, all that lies about it, and the section of static one.
+MKGEN_SIMT_HIDDEN void mkgen_shadow_shared(const void* begin, size_t bytes, const void* storage, size_t all,
+                                           const void* section, size_t section_bytes);
 MKGEN_SIMT_HIDDEN void mkgen_shadow_block(unsigned x, unsigned y, unsigned z);
 MKGEN_SIMT_HIDDEN void mkgen_shadow_end_block();
 // The whole block has met; the lanes `group` of the warp whose first thread is `first` have.

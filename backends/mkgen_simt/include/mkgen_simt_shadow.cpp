@@ -74,7 +74,7 @@ struct Shadow {
   unsigned sides[3];
   int lanes, threads;
   const int* current;
-  uintptr_t stacks, stacks_end, caller, storage, storage_end;
+  uintptr_t stacks, stacks_end, caller, storage, storage_end, section, section_end;
   uint32_t tick, launch_tick, block_tick, barrier_tick;
   Block* blocks;
   int block_count, block_room;
@@ -386,6 +386,7 @@ void report_outside(uintptr_t address, size_t bytes, bool writes, uint32_t line,
 inline bool is_private(uintptr_t address) {
   if (address - shadow.stacks < shadow.stacks_end - shadow.stacks) return true;
   if (address - shadow.storage < shadow.storage_end - shadow.storage) return false;
+  if (address - shadow.section < shadow.section_end - shadow.section) return false;
   if (address - reinterpret_cast<uintptr_t>(__ehdr_start) < static_cast<uintptr_t>(_end - __ehdr_start)) return true;
   return address - shadow.caller < (uintptr_t(8) << 20);
 }
@@ -442,7 +443,10 @@ extern "C" void mkgen_shadow_launch(const char* kernel, const unsigned* sides, i
   shadow.block_count = 0;
 }
 
-extern "C" void mkgen_shadow_dynamic(const void* begin, size_t bytes, const void* storage, size_t all) {
+extern "C" void mkgen_shadow_shared(const void* begin, size_t bytes, const void* storage, size_t all,
+                                    const void* section, size_t section_bytes) {
+  shadow.section = reinterpret_cast<uintptr_t>(section);
+  shadow.section_end = shadow.section + section_bytes;
   shadow.storage = reinterpret_cast<uintptr_t>(storage);
   shadow.storage_end = shadow.storage + all;
   for (int i = 0; i < shadow.count; ++i) {

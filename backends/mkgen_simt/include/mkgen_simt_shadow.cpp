@@ -276,7 +276,7 @@ bool read_cell(const Region& region, Cell& cell, uintptr_t address, uint32_t lin
     text.add_line(line);
     text.add(": unwritten: reads ");
     add_element(text, region, address);
-    text.add(region.kind == Global ? ", which nothing has written" : ", which no thread of the block has written");
+    text.add(region.kind == Global ? ", which nothing has written" : ", which no thread of the block has written yet");
     add_place(text);
     return report(text), false;
   }

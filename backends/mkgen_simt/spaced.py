@@ -24,7 +24,7 @@ from mkgen_simt.elf import read_elf
 #: No inlining: a line of the text is then in the table for every access that it makes.
 FLAGS = (
     "-std=c++17", "-O1", "-g1", "-gdwarf-4", "-w", "-fPIC", "-fvisibility=hidden", "-fno-inline",
-    "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-ffp-contract=off",
+    "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-fno-unroll-loops", "-ffp-contract=off",
     "-fno-math-errno", "-fno-exceptions", "-fno-rtti",
 )  # fmt: skip
 SECTION = "mkgen_shared"
@@ -36,6 +36,7 @@ _IN_SECTION = re.compile(r"^\s*\.(?:section\s+(\S+?)(?:,.*)?|text|data|bss|popse
 _LOST = re.compile(r"^\s*\.section\s+\.bss\.(_ZZ\w+),")
 _LABEL = re.compile(r"^[A-Za-z_.$][\w.$]*:")
 _FILL = re.compile(r"^\s*\.(?:zero|skip|space)\s+\d+")
+_UNROLL = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+(?:GCC[ \t]+)?unroll\b.*$", re.MULTILINE)
 _NAME = re.compile(r"\d+")
 _DISCRIMINATOR = re.compile(r"(?:B\d+\w+?)?(?:_\d*|__\d+_)?(?:\.\d+)?")
 
@@ -104,7 +105,8 @@ def build_spaced(
 
     `main`: as a program of its own. CompileError with the compiler's log.
     """
-    text = host_text(source)
+    # unrolled and instrumented, a kernel of a few hundred lines takes half a minute to compile
+    text = _UNROLL.sub("", host_text(source))
     entry = f'#include "{source.name}"\nMKGEN_SIMT_ENTRY({launcher})\n'
     entry += '#include "mkgen_simt_main.hpp"\n' if main else ""
     identity = (binary_hash(compiler.binary), compiler.title, Path(__file__).read_text())

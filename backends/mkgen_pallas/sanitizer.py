@@ -20,10 +20,9 @@ from mkgen_pallas.interpreter import SEED, WIDTHS, Interpreted, TpuText
 #: Points of an axis declared `parallel` go to both.
 CORES = 2
 
-_RACE = re.compile(
-    r"RACE DETECTED\s+(?P<one>read|write) of .*?, (?P<here>\S+:\d+)\S*.*?"
-    r"(?P<other>read|write) of .*?[ ,](?P<there>\S+:\d+|pallas_call)",
-    re.DOTALL,
+#: `  write of (KEY)[(RANGE)] from DEVICE, CORE, PLACE`, twice for a race.
+_ACCESS = re.compile(
+    r"^\s+(read|write) of \(.*?\)\[.*?\] from [^,\n]+, [^,\s]+,? (.*)$", re.MULTILINE
 )
 _PLACE = re.compile(r"([^\s/:]+\.py):(\d+)")
 _OUTSIDE = re.compile(r"Out-of-bounds[^\n]*")
@@ -93,13 +92,17 @@ def race_told(printed: str, source: str) -> str:
     """The first race of what the detector `printed`, as one line; empty when there is none."""
     if "RACE DETECTED" not in printed:
         return ""
-    race = _RACE.search(printed)
-    if race is None:
+    seen = _ACCESS.findall(printed)[:2]
+    places = [_PLACE.search(place) for _, place in seen]
+    if len(seen) < len(("one", "other")):
         return f"{source}: race: {' '.join(printed.split())[:500]}"
-    here, there = (_PLACE.search(race[part]) for part in ("here", "there"))
-    at = f"{here[1]} line {here[2]}" if here else source
-    other = f"at line {there[2]}" if there else "as a block of the call"
+    told = [
+        f"{doing}s{f' at line {place[2]}' if place else ', as a block of the call,'}"
+        for (doing, _), place in zip(seen, places, strict=True)
+    ]
+    first = next((place for place in places if place), None)
+    at = f"{first[1]} line {first[2]}" if first else source
     return (
-        f"{at}: race: one core {race['one']}s what another {race['other']}s {other}, and nothing "
-        "orders them: is the axis really parallel?"
+        f"{at}: race: one core {told[0]} what another {told[1].rstrip(',')}, and nothing orders "
+        "them: is every axis that is declared parallel really so?"
     )

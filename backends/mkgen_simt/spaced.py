@@ -24,8 +24,8 @@ from mkgen_simt.elf import read_elf
 #: No inlining: a line of the text is then in the table for every access that it makes.
 FLAGS = (
     "-std=c++17", "-O1", "-g1", "-gdwarf-4", "-w", "-fPIC", "-fvisibility=hidden", "-fno-inline",
-    "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-fno-unroll-loops", "-ffp-contract=off",
-    "-fno-math-errno", "-fno-exceptions", "-fno-rtti",
+    "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-fno-unroll-loops",
+    "-ffp-contract=off", "-fno-math-errno", "-fno-exceptions", "-fno-rtti",
 )  # fmt: skip
 SECTION = "mkgen_shared"
 #: Bytes behind every shared variable: an index that is off by a few dozen still falls into them.

@@ -7,7 +7,7 @@ import re
 import numpy as np
 from simt_programs import buffer
 
-from mkgen.program import Buffer, Program, Source, Variant
+from mkgen.program import Buffer, Launch, Program, Simt, Source, Variant
 from mkgen.target import Target
 
 THREADS, BLOCKS = 64, 2
@@ -168,16 +168,20 @@ _HIP = """#include <hip/hip_runtime.h>
 """
 _LAUNCH = {
     "cuda": """
+#ifndef __CUDACC_RTC__
 extern "C" cudaError_t run(const float* x, float* y, int* count, cudaStream_t stream) {
   cudaLaunchConfig_t config = {BLOCKS, THREADS, THREADS * sizeof(float), stream, nullptr, 0};
   return cudaLaunchKernelEx(&config, k, x, y, count);
 }
+#endif
 """,
     "hip": """
+#ifndef __HIPCC_RTC__
 extern "C" hipError_t run(const float* x, float* y, int* count, hipStream_t stream) {
   hipLaunchKernelGGL(k, BLOCKS, THREADS, THREADS * sizeof(float), stream, x, y, count);
   return hipGetLastError();
 }
+#endif
 """,
 }
 
@@ -211,7 +215,9 @@ def inputs_for(case: str) -> dict[str, np.ndarray]:
     return {"x": x, "count": np.zeros(1, np.int32)}
 
 
-def simt_program(language: str, text: str, buffers: tuple[Buffer, ...]) -> Program:
+def simt_program(
+    language: str, text: str, buffers: tuple[Buffer, ...], steps: tuple[Launch, ...] = ()
+) -> Program:
     """`text` with the launcher `run`."""
     source = Source.model_validate(
         {"name": f"kernel.{'cu' if language == 'cuda' else 'hip'}", "language": language,
@@ -220,7 +226,7 @@ def simt_program(language: str, text: str, buffers: tuple[Buffer, ...]) -> Progr
     return Program(
         task="test", task_hash="0", workload="check",
         target=Target.parse("cuda:sm_90a" if language == "cuda" else "hip:gfx942"),
-        sources=(source,), buffers=buffers, steps=(),
+        sources=(source,), buffers=buffers, steps=steps,
         variant=Variant(templates=("c/test",), parameters={}, index_bits=32),
         launcher="run", constants={},
     )  # fmt: skip
@@ -234,4 +240,12 @@ def faulty_program(language: str) -> Program:
         buffer("y", np.empty(2 * THREADS, np.float32), "output"),
         buffer("count", arrays["count"], "state"),
     )
-    return simt_program(language, faulty_text(language), buffers)
+    launch = Launch(
+        source="kernel.cu", entry="k", args=("x", "y", "count"), reads=("x", "count"),
+        writes=("y", "count"),
+        configuration=Simt(
+            grid=(BLOCKS, 1, 1), block=(THREADS, 1, 1), dynamic_shared=4 * THREADS, sub_group=32
+        ),
+    )  # fmt: skip
+    steps = (launch,) if language == "cuda" else ()
+    return simt_program(language, faulty_text(language), buffers, steps)

@@ -80,13 +80,14 @@ class CudaBackend(Backend):
 
     def executors(self) -> tuple[Executor, ...]:
         """See Backend.executors."""
+        from mkgen_cuda.compute_sanitizer import ComputeSanitizerExecutor
         from mkgen_cuda.device import CudaDeviceExecutor
         from mkgen_simt.on_host import host_executors
 
         def lanes(program: Program) -> int:
             return self.archs[program.target.arch].sub_group
 
-        return (*host_executors("cuda", lanes), CudaDeviceExecutor())
+        return (*host_executors("cuda", lanes), CudaDeviceExecutor(), ComputeSanitizerExecutor())
 
     def package(self, plan: PackagePlan) -> PackageParts:
         """See Backend.package."""

@@ -37,7 +37,6 @@ from mkgen_simt.spaced import FLAGS, build_spaced, read_built
 #: no integer holds is undefined in C++, but saturates on GPUs.
 SANITIZERS = (
     "-fsanitize=thread,undefined", "-fno-sanitize=object-size,vptr,float-cast-overflow",
-    "-fno-sanitize-recover=all",
 )  # fmt: skip
 #: What else clang needs: it leaves out reads that a write of the same place follows, and code that
 #: it merges has no line.

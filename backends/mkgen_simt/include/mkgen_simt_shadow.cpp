@@ -688,9 +688,15 @@ static void undefined(const char* what, const uintptr_t* frame) {
   report(text);
 }
 
-#define UNDEFINED(name, what)                                                                      \
-  extern "C" void __ubsan_handle_##name(void*, uintptr_t, uintptr_t) { undefined(what, FRAME); }   \
-  extern "C" void __ubsan_handle_##name##_abort(void*, uintptr_t, uintptr_t) { undefined(what, FRAME); }
+// In a launcher nothing is said, and the program goes on; in a kernel the launch ends.
+#define UNDEFINED(name, what) \
+  extern "C" void __ubsan_handle_##name(void*, uintptr_t, uintptr_t) { undefined(what, FRAME); }
+// The compiler has put nothing behind these calls that could go on.
+#define UNREACHABLE(name, what)                                                                    \
+  extern "C" void __ubsan_handle_##name(void*) {                                                   \
+    undefined(what, FRAME);                                                                        \
+    abort();                                                                                       \
+  }
 UNDEFINED(add_overflow, "the sum overflows its signed type")
 UNDEFINED(sub_overflow, "the difference overflows its signed type")
 UNDEFINED(mul_overflow, "the product overflows its signed type")
@@ -706,5 +712,5 @@ UNDEFINED(invalid_builtin, "a builtin's argument that it does not take")
 UNDEFINED(pointer_overflow, "pointer arithmetic wraps around")
 UNDEFINED(nonnull_arg, "a null pointer where none may be")
 UNDEFINED(nonnull_return_v1, "a null pointer is returned where none may be")
-UNDEFINED(builtin_unreachable, "code that is said to be unreachable is reached")
-UNDEFINED(missing_return, "a function ends without the value it returns")
+UNREACHABLE(builtin_unreachable, "code that is said to be unreachable is reached")
+UNREACHABLE(missing_return, "a function ends without the value it returns")

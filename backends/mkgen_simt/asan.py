@@ -18,7 +18,7 @@ from mkgen.program import Artifact, Program, Source
 from mkgen.record import EvidenceKind
 from mkgen_simt.build import Compiler, defines, machine_flags, on_path
 from mkgen_simt.findings import Region, address_sanitizer_finding
-from mkgen_simt.host import SimtHostExecutor
+from mkgen_simt.host import SimtExecutor
 from mkgen_simt.memory import Memory
 from mkgen_simt.spaced import FLAGS, Built, build_spaced, read_built
 
@@ -61,7 +61,7 @@ def _has_runtime(compiler: Compiler) -> bool:
     return asked("-print-file-name=libasan.so").is_absolute()
 
 
-class SimtAsanExecutor(SimtHostExecutor):
+class SimtAsanExecutor(SimtExecutor):
     """Finds accesses outside buffers and shared memory, and what C++ leaves undefined."""
 
     name: ClassVar[str] = "simt-asan"
@@ -75,7 +75,7 @@ class SimtAsanExecutor(SimtHostExecutor):
     )
 
     def host_compiler(self) -> Compiler:
-        """See SimtHostExecutor."""
+        """See SimtExecutor."""
         return find_asan_compiler()
 
     def accepts(self, program: Program) -> str | None:

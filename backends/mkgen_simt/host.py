@@ -54,17 +54,11 @@ class _LaunchInfo(ctypes.Structure):
     )
 
 
-class SimtHostExecutor(Executor):
-    """Runs CUDA or HIP programs on one CPU thread, a fiber for each GPU thread."""
+class SimtExecutor(Executor):
+    """What runs CUDA or HIP programs on one CPU thread, a fiber for each GPU thread."""
 
-    name: ClassVar[str] = "simt-host"
-    kind: ClassVar[EvidenceKind] = EvidenceKind.EMULATED
     role: ClassVar[Role] = "emulate"
     needs_artifact: ClassVar[bool] = False
-    cannot_see: ClassVar[tuple[str, ...]] = (
-        "target code generation", "cross-block races", "memory ordering", "full size", "speed",
-    )  # fmt: skip
-    schedules: ClassVar[tuple[str, ...]] = tuple(ORDERS)
 
     def __init__(
         self,
@@ -117,6 +111,17 @@ class SimtHostExecutor(Executor):
         """The host compiler and its hash. MissingError without one."""
         found = self.host_compiler()
         return found.title, binary_hash(found.binary)
+
+
+class SimtHostExecutor(SimtExecutor):
+    """Runs the text in several thread orders."""
+
+    name: ClassVar[str] = "simt-host"
+    kind: ClassVar[EvidenceKind] = EvidenceKind.EMULATED
+    cannot_see: ClassVar[tuple[str, ...]] = (
+        "target code generation", "cross-block races", "memory ordering", "full size", "speed",
+    )  # fmt: skip
+    schedules: ClassVar[tuple[str, ...]] = tuple(ORDERS)
 
     def load(self, program: Program, artifact: Artifact | None, directory: Path) -> SimtProgram:
         """Builds the text for this CPU (about a second; cached) and loads it."""

@@ -28,7 +28,7 @@ from mkgen_simt.build import (
     run_compiler,
 )
 from mkgen_simt.findings import fault_of
-from mkgen_simt.host import SimtHostExecutor, SimtProgram
+from mkgen_simt.host import SimtExecutor, SimtProgram
 from mkgen_simt.memory import Memory
 from mkgen_simt.spaced import FLAGS, build_spaced, read_built
 
@@ -59,7 +59,7 @@ _WIDTH = re.compile(
 )
 
 
-class SimtRaceExecutor(SimtHostExecutor):
+class SimtRaceExecutor(SimtExecutor):
     """Finds what threads do to each other, however the run at hand interleaved them."""
 
     name: ClassVar[str] = "simt-race"
@@ -73,7 +73,7 @@ class SimtRaceExecutor(SimtHostExecutor):
     )
 
     def host_compiler(self) -> Compiler:
-        """See SimtHostExecutor."""
+        """See SimtExecutor."""
         return find_compiler()
 
     def orders(self, program: Program) -> tuple[str, ...]:
@@ -111,9 +111,7 @@ def _build(source: Source, launcher: str, options: tuple[str, ...]) -> Path:
 
 def _shadow(compiler: Compiler) -> Path:
     """The object of the shadow, which every text is linked to."""
-    key = content_hash(
-        headers_hash(), binary_hash(compiler.binary), compiler.title, *SHADOW_FLAGS
-    )
+    key = content_hash(headers_hash(), binary_hash(compiler.binary), compiler.title, *SHADOW_FLAGS)
 
     def make(scratch: Path) -> None:
         arguments = [*SHADOW_FLAGS, "-c", str(SHADOW), "-o", LIBRARY]

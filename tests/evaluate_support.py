@@ -23,6 +23,7 @@ from mkgen.errors import (
     CompileError,
     ExecutionError,
     MissingError,
+    SanitizerError,
     UnsupportedError,
     WrongArchError,
 )
@@ -269,6 +270,24 @@ class FakeExecutor(Executor):
         return FakeLoaded(str(program.variant.parameters["behaviour"]), directory)
 
 
+class FakeSanitizer(FakeExecutor):
+    """Finds a race where the behaviour is one; the numbers are right."""
+
+    name = "fake-sanitizer"
+    kind = EvidenceKind.SANITIZED
+    cannot_see = ("what it does not look for",)
+    schedules = ("",)
+
+    def load(self, program: Program, artifact: Artifact | None, directory: Path) -> Loaded:
+        loaded = super().load(program, artifact, directory)
+        if program.variant.parameters["behaviour"] == "race":
+            loaded.run = self.find  # type: ignore[method-assign]
+        return loaded
+
+    def find(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
+        raise SanitizerError("k.py line 1: race: two threads")
+
+
 class FakeDevice(FakeExecutor):
     """The same as a device."""
 
@@ -352,7 +371,7 @@ class FakeBackend(Backend):
         )
 
     def executors(self) -> tuple[Executor, ...]:
-        return (FakeExecutor(), FakeDevice())
+        return (FakeExecutor(), FakeSanitizer(), FakeDevice())
 
 
 class BrokenBackend:

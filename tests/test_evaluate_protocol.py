@@ -55,6 +55,33 @@ def check(workers, behaviour, **changes):
     return evaluate(FakeCandidate(behaviour), workers, make_settings(**changes))
 
 
+def test_sanitizers_run_where_asked_for_at_the_fewest_sizes_that_show_all(workers):
+    plain = check(workers, "right")
+    assert not plain.has(EvidenceKind.SANITIZED) and "sanitizers" not in plain.checks
+    record = check(workers, "right", sanitize=True)
+    assert record.status is Status.PASS and "sanitizers" in record.checks
+    (seen,) = [e for e in record.evidence if e.kind is EvidenceKind.SANITIZED]
+    # 33 is the smaller check size, and shows the tail as well
+    assert (seen.executor, seen.workloads) == ("fake-sanitizer", ("check1",))
+    assert seen.cannot_see == ("what it does not look for",)
+    assert check(workers, "right", require=(EvidenceKind.SANITIZED,)).has(EvidenceKind.SANITIZED)
+
+
+def test_a_finding_ends_a_candidate_whose_numbers_are_right(workers):
+    assert check(workers, "race").status is Status.PASS
+    record = check(workers, "race", sanitize=True)
+    assert record.status is Status.SANITIZER_FINDING
+    assert "check1 on fake-sanitizer: k.py line 1: race: two threads" in record.reason
+    assert record.has(EvidenceKind.EMULATED) and "sanitizers" not in record.checks
+
+
+def test_a_foreign_text_is_sanitized_at_every_check_size(workers):
+    candidate = FakeCandidate("right", origin="source")
+    record = evaluate(candidate, workers, make_settings(sanitize=True))
+    (seen,) = [e for e in record.evidence if e.kind is EvidenceKind.SANITIZED]
+    assert seen.workloads == ("check1", "check2")
+
+
 def test_a_right_candidate_passes_with_compiled_and_emulated_evidence(workers):
     record = check(workers, "right")
     assert (record.status, record.reason) == (Status.PASS, "")

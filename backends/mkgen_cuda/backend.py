@@ -92,14 +92,17 @@ class CudaBackend(Backend):
 
     def executors(self) -> tuple[Executor, ...]:
         """See Backend.executors."""
+        from mkgen_cuda.compute_sanitizer import ComputeSanitizerExecutor
         from mkgen_cuda.device import CudaDeviceExecutor
         from mkgen_cuda.module import ModuleDevice
-        from mkgen_simt.host import SimtHostExecutor
+        from mkgen_simt.on_host import host_executors
 
         def lanes(program: Program) -> int:
             return self.archs[program.target.arch].sub_group
 
-        return (SimtHostExecutor("cuda", lanes), CudaDeviceExecutor(), ModuleDevice())
+        on_host = host_executors("cuda", lanes)
+        on_device = (CudaDeviceExecutor(), ComputeSanitizerExecutor(), ModuleDevice())
+        return (*on_host, *on_device)
 
     def package(self, plan: PackagePlan) -> PackageParts:
         """See Backend.package."""

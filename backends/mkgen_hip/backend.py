@@ -114,12 +114,12 @@ class HipBackend(Backend):
         """See Backend.executors."""
         from mkgen_hip.proxy import HipProxyExecutor
         from mkgen_hip.runtime import HipDeviceExecutor
-        from mkgen_simt.host import SimtHostExecutor
+        from mkgen_simt.on_host import host_executors
 
         def lanes(program: Program) -> int:
             return self.archs[program.target.arch].sub_group
 
-        return (SimtHostExecutor("hip", lanes), HipDeviceExecutor(), HipProxyExecutor())
+        return (*host_executors("hip", lanes), HipDeviceExecutor(), HipProxyExecutor())
 
     def package(self, plan: PackagePlan) -> PackageParts:
         """See Backend.package."""

@@ -16,6 +16,7 @@ from mkgen_pallas.device import GpuExecutor, TpuExecutor
 from mkgen_pallas.interpreter import GpuInterpreterExecutor, InterpreterExecutor
 from mkgen_pallas.printer import PallasPrinter
 from mkgen_pallas.probe import device_platform, installed, library_sha, probe, require
+from mkgen_pallas.sanitizer import SanitizerExecutor
 
 #: Source lines in the executable by file name alone, one frame each: the same text gives the same
 #: bytes in every directory, and errors still name the line.
@@ -88,8 +89,9 @@ class PallasBackend(Backend):
         return compile_program(program, directory)
 
     def executors(self) -> tuple[Executor, ...]:
-        """Interpreters and devices, for TPUs and for the GPU proxy."""
-        return InterpreterExecutor(), GpuInterpreterExecutor(), TpuExecutor(), GpuExecutor()
+        """Interpreters, the sanitizer, and devices, for TPUs and for the GPU proxy."""
+        interpreters = (InterpreterExecutor(), GpuInterpreterExecutor(), SanitizerExecutor())
+        return (*interpreters, TpuExecutor(), GpuExecutor())
 
     def package(self, plan: PackagePlan) -> PackageParts:
         """See Backend.package."""

@@ -67,20 +67,28 @@ class _Interpreter(Executor):
 
     def load(self, program: Program, artifact: Artifact | None, directory: Path) -> Loaded:
         """Imports the module text from `directory`."""
+        return Interpreted(program, self.launcher(program, directory), self)
+
+    def launcher(self, program: Program, directory: Path) -> Callable[..., Any]:
+        """The launcher of the module text, imported from `directory`."""
         reason = self.accepts(program)
         if reason:
             raise ExecutionError(f"{self.name}: {reason}")
         with _rounded_dots(self.dot_bits):  # a module may import dot_general by its name
-            launcher = launcher_of(import_source(write_source(program, directory)), program)
-        return Interpreted(program, launcher, self)
+            return launcher_of(import_source(write_source(program, directory)), program)
 
 
-class InterpreterExecutor(_Interpreter):
+class TpuText(_Interpreter):
+    """What simulates a TPU."""
+
+    for_tpu: ClassVar[bool] = True
+    dot_bits: ClassVar[int] = 7
+
+
+class InterpreterExecutor(TpuText):
     """Text for a TPU."""
 
     name: ClassVar[str] = "pallas-interpreter"
-    for_tpu: ClassVar[bool] = True
-    dot_bits: ClassVar[int] = 7
     schedules: ClassVar[tuple[str, ...]] = ("", SHUFFLED)
     cannot_see: ClassVar[tuple[str, ...]] = (
         "the machine code of the target",
@@ -134,9 +142,14 @@ class Interpreted(Loaded):
         """
         if schedule not in self._schedules:
             raise ExecutionError(f"{self._executor} has no schedule {schedule!r}")
+        with _interpreted(schedule):
+            return self._called(inputs)
+
+    def _called(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Runs the launcher in the mode that holds."""
         jax: Any = importlib.import_module("jax")
         arguments = make_arguments(self._program, inputs)
-        with _interpreted(schedule), _rounded_dots(self._dot_bits):
+        with _rounded_dots(self._dot_bits):
             try:
                 if launches_itself(self._program):
                     _require_kernels(self._program, self._launcher, arguments)

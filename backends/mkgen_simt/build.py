@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -81,7 +82,8 @@ def _zig() -> Compiler | None:
     )
 
 
-def _on_path(name: str) -> Compiler | None:
+def on_path(name: str) -> Compiler | None:
+    """The compiler `name` of PATH; None where there is none."""
     found = shutil.which(name)
     if found is None:
         return None
@@ -94,7 +96,7 @@ def find_compiler() -> Compiler:
     tried = []
     for name in ("ziglang", "clang++", "g++"):
         try:
-            found = _zig() if name == "ziglang" else _on_path(name)
+            found = _zig() if name == "ziglang" else on_path(name)
         except (OSError, subprocess.SubprocessError) as error:
             tried.append(f"{name}: {error}")
             continue
@@ -137,13 +139,18 @@ def shared_root() -> Path:
 
 def host_text(source: Source) -> str:
     """The text of `source` as the host compiler reads it: dynamic shared memory by its macro."""
-    return _DYNAMIC_SHARED.sub(
-        lambda m: f"HIP_DYNAMIC_SHARED({m['type']}, {m['name']})", source.text
-    )
+
+    def macro(found: re.Match[str]) -> str:
+        # lines keep their numbers: messages name them
+        lines = "\n" * found.group().count("\n")
+        return f"HIP_DYNAMIC_SHARED({' '.join(found['type'].split())}, {found['name']}){lines}"
+
+    return _DYNAMIC_SHARED.sub(macro, source.text)
 
 
 @lru_cache(maxsize=1)
-def _headers() -> str:
+def headers_hash() -> str:
+    """Hash of every file of the runtime."""
     files = sorted(p for p in INCLUDE.rglob("*") if p.is_file())
     return content_hash(
         *(part for p in files for part in (str(p.relative_to(INCLUDE)), p.read_bytes()))
@@ -169,12 +176,27 @@ def build(source: Source, launcher: str, options: tuple[str, ...]) -> Path:
         text,
         source.name,
         entry,
-        _headers(),
+        headers_hash(),
         binary_hash(compiler.binary),
         compiler.title,
         *flags,
         *compiler.link[2:],
     )
+
+    def make(scratch: Path) -> None:
+        (scratch / source.name).write_text(text)
+        (scratch / "entry.cpp").write_text(entry)
+        objects = ([*flags, "-c", "entry.cpp", "-o", "entry.o"],)
+        compile_and_link(compiler, objects, compiler.link, source.name, scratch)
+
+    return kept(key, make)
+
+
+def kept(key: str, make: Callable[[Path], None]) -> Path:
+    """The file LIBRARY that `make` leaves in an empty directory; from the cache where it is there.
+
+    ExecutionError when the cache cannot be written.
+    """
     home = cache_root() / "simt" / key[:2]
     final = home / key
     # a worker that runs a stranger's text has a cache of its own, and may read the user's
@@ -187,9 +209,7 @@ def build(source: Source, launcher: str, options: tuple[str, ...]) -> Path:
     except OSError as error:
         raise _unwritable(home, error) from error
     try:
-        (scratch / source.name).write_text(text)
-        (scratch / "entry.cpp").write_text(entry)
-        _compile(compiler, flags, source, scratch)
+        make(scratch)
         (scratch / "sha256").write_text(_file_hash(scratch / LIBRARY))
         _publish(scratch, final)
     finally:
@@ -224,21 +244,40 @@ def _unwritable(directory: Path, error: OSError) -> ExecutionError:
     )
 
 
-def _compile(compiler: Compiler, flags: tuple[str, ...], source: Source, scratch: Path) -> None:
-    steps = (
-        [*compiler.command, *flags, f"-I{INCLUDE}", "-c", "entry.cpp", "-o", "entry.o"],
-        [*compiler.link, "-o", LIBRARY, "entry.o"],
-    )
+def compile_and_link(
+    compiler: Compiler,
+    objects: Sequence[Sequence[str]],
+    link: Sequence[str],
+    title: str,
+    scratch: Path,
+) -> None:
+    """LIBRARY in `scratch` of `objects`, each the arguments that make one, `-o NAME` last.
+
+    CompileError as `run_compiler`.
+    """
+    names = [arguments[-1] for arguments in objects]
+    for arguments in objects:
+        run_compiler(compiler, arguments, title, scratch)
+    _run(compiler, [*link, "-o", LIBRARY, *names], title, scratch)
+    shutil.rmtree(scratch / "zig", ignore_errors=True)
+    for name in names:
+        (scratch / name).unlink()
+
+
+def run_compiler(compiler: Compiler, arguments: Sequence[str], title: str, scratch: Path) -> None:
+    """Runs `compiler` in `scratch` with the runtime's headers at hand.
+
+    CompileError with the compiler's log when it refuses the text called `title`.
+    """
+    _run(compiler, [*compiler.command, f"-I{INCLUDE}", *arguments], title, scratch)
+
+
+def _run(compiler: Compiler, command: Sequence[str], title: str, scratch: Path) -> None:
     # Zig keeps every object it ever made: a cache of its own, dropped with the build's leftovers.
-    zig = scratch / "zig"
-    env = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(zig), "ZIG_LOCAL_CACHE_DIR": str(zig)}
-    for command in steps:
-        done = subprocess.run(command, cwd=scratch, env=env, capture_output=True, text=True)
-        if done.returncode != 0:
-            log = (done.stderr + done.stdout).replace(f"{INCLUDE}/", "")
-            first = next((line for line in log.splitlines() if "error" in line), log[:200])
-            raise CompileError(
-                f"{compiler.title} refused {source.name} as host C++: {first.strip()}", log
-            )
-    shutil.rmtree(zig, ignore_errors=True)
-    (scratch / "entry.o").unlink()
+    zig = str(scratch / "zig")
+    env = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": zig, "ZIG_LOCAL_CACHE_DIR": zig}
+    done = subprocess.run(command, cwd=scratch, env=env, capture_output=True, text=True)
+    if done.returncode != 0:
+        log = (done.stderr + done.stdout).replace(f"{INCLUDE}/", "")
+        first = next((line for line in log.splitlines() if "error" in line), log[:200])
+        raise CompileError(f"{compiler.title} refused {title} as host C++: {first.strip()}", log)

@@ -1,4 +1,4 @@
-"""The few ELF64 facts that tell for which GPU an object file was made."""
+"""The few ELF64 facts that tell for which machine a file was made, and what lies where in it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ EM_CUDA = 190
 EM_AMDGPU = 224
 
 _SHT_SYMTAB = 2
+#: The second is GNU's, for variables of templates.
+_STT_OBJECTS = (1, 10)
 _STT_FUNC = 2
 
 
@@ -23,6 +25,8 @@ class Elf:
     """Contents by name; sections without contents in the file are left out."""
     functions: dict[str, int]
     """Bytes of code by function symbol."""
+    variables: dict[str, tuple[str, int, int]]
+    """By symbol: section, offset there and size."""
 
 
 def read_elf(data: bytes) -> Elf:
@@ -46,11 +50,16 @@ def _read(data: bytes) -> Elf:
     names = _contents(data, headers[names_index]) if headers else b""
     sections = {_text(names, h[0]): _contents(data, h) for h in headers}
     functions: dict[str, int] = {}
+    variables: dict[str, tuple[str, int, int]] = {}
+    places = [(_text(names, h[0]), h[3]) for h in headers]
     for header in headers:
         if header[1] == _SHT_SYMTAB or _text(names, header[0]) == ".dynsym":
             strings = _contents(data, headers[header[6]])
-            functions |= _functions(_contents(data, header), strings)
-    return Elf(machine, flags, data[8], {k: v for k, v in sections.items() if v}, functions)
+            table_of = _contents(data, header)
+            functions |= _functions(table_of, strings)
+            variables |= _variables(table_of, strings, places)
+    filled = {k: v for k, v in sections.items() if v}
+    return Elf(machine, flags, data[8], filled, functions, variables)
 
 
 def _contents(data: bytes, header: tuple[int, ...]) -> bytes:
@@ -61,6 +70,17 @@ def _contents(data: bytes, header: tuple[int, ...]) -> bytes:
 def _functions(table: bytes, strings: bytes) -> dict[str, int]:
     symbols = struct.iter_unpack("<IBBHQQ", table)
     return {_text(strings, s[0]): s[5] for s in symbols if s[1] & 0xF == _STT_FUNC}
+
+
+def _variables(
+    table: bytes, strings: bytes, places: list[tuple[str, int]]
+) -> dict[str, tuple[str, int, int]]:
+    found: dict[str, tuple[str, int, int]] = {}
+    for name, info, _, index, value, size in struct.iter_unpack("<IBBHQQ", table):
+        if info & 0xF in _STT_OBJECTS and 0 < index < len(places):
+            section, address = places[index]
+            found[_text(strings, name)] = (section, value - address, size)
+    return found
 
 
 def _text(strings: bytes, offset: int) -> str:

@@ -15,7 +15,7 @@ from mkgen.codegen.backend import Arrays, Executor, Loaded, Role
 from mkgen.errors import ExecutionError, MissingError, nearest
 from mkgen.program import Artifact, Program, Simt
 from mkgen.record import EvidenceKind, RanOn
-from mkgen_simt.build import Language, binary_hash, build, defines, find_compiler
+from mkgen_simt.build import Compiler, Language, binary_hash, build, defines, find_compiler
 from mkgen_simt.memory import Memory
 
 #: The runs at a faulting fence: a read beside a buffer ends the process, though nothing uses it.
@@ -54,17 +54,11 @@ class _LaunchInfo(ctypes.Structure):
     )
 
 
-class SimtHostExecutor(Executor):
-    """Runs CUDA or HIP programs on one CPU thread, a fiber for each GPU thread."""
+class SimtExecutor(Executor):
+    """What runs CUDA or HIP programs on one CPU thread, a fiber for each GPU thread."""
 
-    name: ClassVar[str] = "simt-host"
-    kind: ClassVar[EvidenceKind] = EvidenceKind.EMULATED
     role: ClassVar[Role] = "emulate"
     needs_artifact: ClassVar[bool] = False
-    cannot_see: ClassVar[tuple[str, ...]] = (
-        "target code generation", "cross-block races", "memory ordering", "full size", "speed",
-    )  # fmt: skip
-    schedules: ClassVar[tuple[str, ...]] = tuple(ORDERS)
 
     def __init__(
         self,
@@ -81,6 +75,10 @@ class SimtHostExecutor(Executor):
         self.shared_limit = shared_limit or (lambda program: SHARED_LIMIT[language])
         self.seed = seed
 
+    def host_compiler(self) -> Compiler:
+        """What builds the text. MissingError without one."""
+        return find_compiler()
+
     def accepts(self, program: Program) -> str | None:
         """None, or why the program cannot run here."""
         if program.sources[-1].language != self.language:
@@ -91,7 +89,7 @@ class SimtHostExecutor(Executor):
             return f"a {self.language} program has one source, this one has {len(program.sources)}"
         try:
             lanes = self.lanes(program)
-            find_compiler()
+            self.host_compiler()
         except (ExecutionError, MissingError) as error:
             return str(error)
         if lanes not in (32, 64):
@@ -111,8 +109,19 @@ class SimtHostExecutor(Executor):
 
     def compiler(self) -> tuple[str, str]:
         """The host compiler and its hash. MissingError without one."""
-        found = find_compiler()
+        found = self.host_compiler()
         return found.title, binary_hash(found.binary)
+
+
+class SimtHostExecutor(SimtExecutor):
+    """Runs the text in several thread orders."""
+
+    name: ClassVar[str] = "simt-host"
+    kind: ClassVar[EvidenceKind] = EvidenceKind.EMULATED
+    cannot_see: ClassVar[tuple[str, ...]] = (
+        "target code generation", "cross-block races", "memory ordering", "full size", "speed",
+    )  # fmt: skip
+    schedules: ClassVar[tuple[str, ...]] = tuple(ORDERS)
 
     def load(self, program: Program, artifact: Artifact | None, directory: Path) -> SimtProgram:
         """Builds the text for this CPU (about a second; cached) and loads it."""
@@ -157,14 +166,21 @@ class SimtProgram(Loaded):
         addresses = [*memory.addresses(), 0]
         arguments = (ctypes.c_void_p * len(addresses))(*addresses)
         self._library.mkgen_simt_configure(order, self._seed)
+        self._prepare(memory)
         status = self._library.mkgen_simt_run(arguments, len(addresses))
         fault = self._library.mkgen_simt_error().decode(errors="replace")
         if fault:
-            raise ExecutionError(fault)
+            raise self._fault(fault)
         if status != 0:
             raise ExecutionError(f"the launcher {self._program.launcher} returned error {status}")
         memory.check()
         return memory.results()
+
+    def _prepare(self, memory: Memory) -> None:
+        """Before the launcher is called."""
+
+    def _fault(self, text: str) -> ExecutionError:
+        return ExecutionError(text)
 
     def _memory(self, inputs: Arrays, fenced: bool) -> Memory:
         memory = self._memories.get(fenced)

@@ -78,16 +78,16 @@ class Block:
         self._guards: tuple[np.ndarray, ...] = ()
         self._pattern = guard_pattern(buffer)
         if fenced:
-            self._bytes = fenced_bytes(size, align)
+            self.bytes = fenced_bytes(size, align)
         else:
             raw = np.empty(2 * GUARD + size + 2 * align, np.uint8)
             base = raw.ctypes.data + GUARD
             # An odd multiple: a kernel that assumes more alignment than is promised faults.
             start = GUARD + (align - base % (2 * align)) % (2 * align)
-            self._bytes = raw[start : start + size]
+            self.bytes = raw[start : start + size]
             self._guards = (raw[start - GUARD : start], raw[start + size : start + size + GUARD])
-        self.address = self._bytes.ctypes.data
-        storage = self._bytes.view(self.dtype)
+        self.address = self.bytes.ctypes.data
+        storage = self.bytes.view(self.dtype)
         strides = tuple(s * self.dtype.itemsize for s in _strides(buffer))
         self.array: np.ndarray = np.lib.stride_tricks.as_strided(storage, buffer.shape, strides)
         self._before: bytes | None = None
@@ -100,11 +100,11 @@ class Block:
     def poison(self) -> None:
         """NaN, or the lowest integer; bytes without either get a pattern."""
         if self.buffer.dtype in ("bool", "uint8"):
-            self._bytes[:] = _POISON_BYTE
+            self.bytes[:] = _POISON_BYTE
         elif self.buffer.dtype in _GUARD_WORDS:
-            self._bytes[:] = 0xFF
+            self.bytes[:] = 0xFF
         else:
-            self._bytes.view(self.dtype)[:] = np.iinfo(self.dtype).min
+            self.bytes.view(self.dtype)[:] = np.iinfo(self.dtype).min
 
     def fill(self, values: np.ndarray | float) -> None:
         """Sets every element."""
@@ -112,7 +112,7 @@ class Block:
 
     def remember(self) -> None:
         """Keeps the bytes as they are, for `check`."""
-        self._before = self._bytes.tobytes()
+        self._before = self.bytes.tobytes()
 
     def check(self) -> None:
         """ExecutionError when something wrote where it must not."""
@@ -125,7 +125,7 @@ class Block:
                     f"out-of-bounds write: {wrong.size} bytes {where} buffer {name!r} were "
                     f"overwritten, the nearest {first} bytes from it"
                 )
-        if self._before is not None and self._bytes.tobytes() != self._before:
+        if self._before is not None and self.bytes.tobytes() != self._before:
             raise InputChangedError(
                 f"the kernel changed buffer {name!r}, whose role is {self.buffer.role.value}"
             )
@@ -167,6 +167,11 @@ class Memory:
             if buffer.role in READ_ONLY and buffer.name not in written:
                 block.remember()
 
+    @staticmethod
+    def sizes(program: Program) -> list[tuple[str, int]]:
+        """Name and bytes of storage of every buffer, in the launcher's order."""
+        return [(b.name, _span(b) * numpy_dtype(b.dtype).itemsize) for b in program.buffers]
+
     def _set(self, block: Block, inputs: Arrays) -> None:
         buffer = block.buffer
         block.poison()
@@ -188,9 +193,13 @@ class Memory:
             buffer = self._program.buffer(buffer.alias)
         return self._blocks[buffer.name]
 
+    def blocks(self) -> list[Block]:
+        """The storage of every buffer in the launcher's order; an alias has that of its owner."""
+        return [self._owner(b) for b in self._program.buffers]
+
     def addresses(self) -> list[int]:
         """Base addresses in the launcher's order."""
-        return [self._owner(b).address for b in self._program.buffers]
+        return [block.address for block in self.blocks()]
 
     def check(self) -> None:
         """ExecutionError when a guard zone or a read-only buffer was written."""

@@ -65,6 +65,7 @@ from mkgen.tune.winners import Winners
     options.require,
     options.compare,
     options.device,
+    options.sanitize,
     options.toolchain,
     options.seed,
     options.jobs(1),
@@ -90,6 +91,7 @@ def command(
     required: tuple[str, ...],
     compared: tuple[str, ...],
     on_device: bool,
+    sanitize: bool,
     seed: int,
     jobs: int,
     timeout: float | None,
@@ -132,7 +134,12 @@ def command(
             for task in resolve_tasks(name, shapes, dtype)
         ]
         settings = settings_of(
-            seed=seed, timeout=timeout, required=required, on_device=on_device, compared=compared
+            seed=seed,
+            timeout=timeout,
+            required=required,
+            on_device=on_device,
+            compared=compared,
+            sanitize=sanitize,
         )
         settings = replace(settings, allow_library=allow_library)
         with progress(not as_json) as advance:

@@ -41,6 +41,7 @@ from mkgen.tune.winners import Winners
     options.precision,
     options.require,
     options.device,
+    options.sanitize,
     options.toolchain,
     options.seed,
     options.jobs(2),
@@ -61,6 +62,7 @@ def command(
     precision: str | None,
     required: tuple[str, ...],
     on_device: bool,
+    sanitize: bool,
     seed: int,
     jobs: int,
     timeout: float | None,
@@ -88,7 +90,8 @@ def command(
                 plugin, resolved, task.precision,
             ),
             lambda: settings_of(
-                seed=seed, timeout=timeout, required=required, on_device=on_device
+                seed=seed, timeout=timeout, required=required, on_device=on_device,
+                sanitize=sanitize,
             ),
             out,
             winners,

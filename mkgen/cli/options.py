@@ -37,6 +37,11 @@ precision = click.option(
     help="strict: as accurate as PyTorch (the default, unless the task says otherwise).",
 )
 device = click.option("--device", "on_device", is_flag=True, help="Also run on a device here.")
+sanitize = click.option(
+    "--sanitize",
+    is_flag=True,
+    help="Also run it, at check sizes, where races, wild accesses and unwritten values are seen.",
+)
 require = click.option(
     "--require",
     "required",

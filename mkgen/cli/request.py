@@ -254,6 +254,7 @@ def settings_of(
     required: Sequence[str],
     on_device: bool,
     compared: Sequence[str] = (),
+    sanitize: bool = False,
 ) -> Settings:
     """Evaluation settings from the common options. UserError for baselines without a time."""
     from mkgen.codegen.candidate import scales
@@ -270,6 +271,7 @@ def settings_of(
         cache=CompileCache(),
         require=kinds,
         device=on_device,
+        sanitize=sanitize,
         samples=20 if EvidenceKind.TIMED in kinds else 0,
         compare=tuple(dict.fromkeys(compared)),
         compile_timeout=timeout or 300.0,

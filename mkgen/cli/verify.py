@@ -27,6 +27,7 @@ from mkgen.record import EvidenceKind, Record, Status
     options.require,
     options.compare,
     options.device,
+    options.sanitize,
     options.toolchain,
     options.seed,
     options.timeout,
@@ -37,6 +38,7 @@ def command(
     required: tuple[str, ...],
     compared: tuple[str, ...],
     on_device: bool,
+    sanitize: bool,
     seed: int,
     timeout: float | None,
     as_json: bool,
@@ -52,7 +54,12 @@ def command(
     place = Path(directory)
     old = read_record(place)
     settings = settings_of(
-        seed=seed, timeout=timeout, required=required, on_device=on_device, compared=compared
+        seed=seed,
+        timeout=timeout,
+        required=required,
+        on_device=on_device,
+        compared=compared,
+        sanitize=sanitize,
     )
     with Workers() as workers, progress(not as_json) as advance:
         advance("verifying", 0, 1)

@@ -18,6 +18,7 @@ from mkgen.evaluate.jobs import compiler_identity, describe
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.process import WorkerFailure
 from mkgen.evaluate.protocol import Settings
+from mkgen.record import EvidenceKind
 from mkgen.share import share_root
 
 #: Parts of mkgen that decide nothing of a record: words, and packages made of it.
@@ -42,7 +43,8 @@ def _settings(settings: Settings) -> str:
     return (
         f"seed {settings.judge.seed} emulate {settings.emulate} device {settings.device} "
         f"samples {settings.samples} in {settings.timing_seconds} s beside {settings.compare} "
-        f"schedules {settings.heldout_schedules}"
+        f"schedules {settings.heldout_schedules} "
+        f"sanitize {settings.sanitize or EvidenceKind.SANITIZED in settings.require}"
     )
 
 

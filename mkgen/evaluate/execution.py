@@ -20,6 +20,7 @@ from mkgen.evaluate.limits import profile_of
 from mkgen.evaluate.oracle import Case
 from mkgen.evaluate.pool import Lease, Workers
 from mkgen.evaluate.process import WorkerFailure
+from mkgen.evaluate.sanitizing import sanitized_sizes
 from mkgen.evaluate.structured import NO_INPUT, smallest
 from mkgen.evaluate.timing.interleave import Plan
 from mkgen.evaluate.timing.measure import Subject, measure
@@ -112,16 +113,22 @@ class Execution:
         """Structured inputs that cannot judge the task and thin sizes it is not made for: why."""
         self.repeats = 1 if self.trusted else FOREIGN_REPEATS
         """Runs that are still to be done a second time."""
+        if executor.kind is EvidenceKind.SANITIZED:
+            self.repeats = 0  # it looks at what happens in a run, not at its numbers
         self.timing: Timing | None = None
         self.timing_detail = ""
 
     def go(self, programs: Programs, artifact: Artifact) -> tuple[list[Evidence], str]:
         """Evidence, and why there is none where there is not. Stop when the candidate is wrong."""
         emulates = self.executor.kind is EvidenceKind.EMULATED
-        whole = [(programs.workload, programs.bench)] if not emulates else []
+        sanitizes = self.executor.kind is EvidenceKind.SANITIZED
+        whole = [(programs.workload, programs.bench)] if not (emulates or sanitizes) else []
+        small = programs.small
+        if sanitizes:
+            small = sanitized_sizes(small, trusted=self.trusted)
         # compiling for a target takes seconds, and what a thin size shows is in the text
         thin = programs.thin if emulates and not self.executor.needs_artifact else ()
-        work = [*whole, *programs.small, *thin]
+        work = [*whole, *small, *thin]
         fresh = not self.trusted
         try:
             with self.workers.lease(self.candidate.backend, self.executor.role) as lease:

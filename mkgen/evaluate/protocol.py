@@ -283,6 +283,8 @@ class _Evaluation:
         finally:
             self.results.extend(execution.results)
         self.evidence.extend(evidence)
+        if executor.kind is EvidenceKind.SANITIZED and evidence and "sanitizers" not in self.checks:
+            self.checks.append("sanitizers")
         if why_not:
             self.withheld.append(f"{executor.name}: {why_not}")
 

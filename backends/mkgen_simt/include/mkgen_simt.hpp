@@ -95,7 +95,14 @@ static Status run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared,
     machine.failed = true;
     return Status::Failed;
   }
+  open_memory(dynamic_storage, sizeof dynamic_storage);
   memset(dynamic_arena + shared, kCanaryByte, kCanary);
+#ifdef MKGEN_SIMT_SHADOW
+  const unsigned sides[3] = {block.x, block.y, block.z};
+  mkgen_shadow_launch(kernel, sides, kLanes, &machine.current, machine.stacks.bottom(0), machine.stacks.reach());
+  mkgen_shadow_shared(dynamic_arena, shared, dynamic_storage, sizeof dynamic_storage, __start_mkgen_shared,
+                      __stop_mkgen_shared - __start_mkgen_shared);
+#endif
   return run_blocks(grid, shared) ? Status::Ok : Status::Failed;
 }
 
@@ -181,6 +188,13 @@ MKGEN_SIMT_EXPORT void mkgen_simt_configure(int order, uint64_t seed) {
 }
 MKGEN_SIMT_EXPORT void mkgen_simt_release() { mkgen_simt::machine.stacks.release(); }
 MKGEN_SIMT_EXPORT const char* mkgen_simt_error() { return mkgen_simt::machine.error; }
+// A `__shared__` variable of the text; says where it lies.
+MKGEN_SIMT_EXPORT const void* mkgen_simt_shared(size_t offset, size_t bytes) {
+  using namespace mkgen_simt;
+  if (shared_count < static_cast<int>(sizeof shared_variables / sizeof shared_variables[0]))
+    shared_variables[shared_count++] = SharedVariable{offset, bytes};
+  return __start_mkgen_shared + offset;
+}
 MKGEN_SIMT_EXPORT int mkgen_simt_launches(const mkgen_simt::LaunchInfo** log) {
   *log = mkgen_simt::machine.log;
   return mkgen_simt::machine.launches;

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "mkgen_simt_fiber.hpp"
+#include "mkgen_simt_sanitize.hpp"
 
 #ifndef MKGEN_SIMT_LANES
 #define MKGEN_SIMT_LANES 32
@@ -59,7 +60,9 @@ constexpr size_t kSectionGuard = 4096;
 constexpr unsigned char kSectionByte = 0xFF;  // a NaN, as the variables themselves at first
 MKGEN_SIMT_SHARED static unsigned char section_anchor[kSectionGuard];
 extern unsigned char section_end[kSectionGuard];
-alignas(128) static unsigned char dynamic_arena[kArena + kCanary];
+// Dynamic shared memory, with guards on both sides.
+alignas(128) static unsigned char dynamic_storage[kCanary + kArena + kCanary];
+static unsigned char* const dynamic_arena = dynamic_storage + kCanary;
 
 enum class State : uint8_t { New, Ready, Barrier, Exchange, Done };
 enum class Order : int { Forward, Reverse, Random, Warps };
@@ -106,6 +109,7 @@ struct Machine {
   Context context[kMaxThreads], main;
   Stacks stacks;
   uint64_t random = 0;
+  bool inside = false;  // a thread of a kernel runs, not the launcher
   bool failed = false;
   int last_error = 0;
   char error[1024] = "";
@@ -223,6 +227,7 @@ static inline Context& resume_point(int t) {
     const int stack = machine.free_stacks[--machine.free_count];
     machine.stack_of[t] = static_cast<uint16_t>(stack);
     machine.state[t] = State::Ready;
+    open_memory(machine.stacks.bottom(stack), machine.stacks.bytes(stack));
     prepare(machine.context[t], machine.stacks.bottom(stack), machine.stacks.bytes(stack), fiber_main);
   }
   enter(t);
@@ -297,6 +302,7 @@ static uint64_t shuffled(int first, int lanes, int lane, uint64_t group) {
 static void complete(int warp, int first, int lanes, uint64_t group) {
   const Op op = machine.exchange[first + __builtin_ctzll(group)].op;  // the same in all of a group
   uint64_t ballot = 0;
+  if (op == Op::Sync) on_sync(first, group);
   if (op == Op::Ballot || op == Op::Any || op == Op::All)
     for (int i = 0; i < lanes; ++i)
       if (group >> i & 1 && machine.exchange[first + i].value != 0) ballot |= uint64_t(1) << i;
@@ -423,6 +429,7 @@ static int barrier(const char* name, int line, bool predicate) {
   machine.state[self] = State::Barrier;
   if (++machine.waiting == machine.threads) {
     machine.barrier_result = machine.barrier_count;
+    on_barrier();
     set_all(State::Ready);
   } else {
     lane_stops(self);
@@ -461,6 +468,22 @@ static void begin_block() {
     machine.free_stacks[i] = static_cast<uint16_t>(machine.threads - 1 - i);
 }
 
+// Shared memory as a block finds it.
+static void fill_shared(size_t shared) {
+  const size_t all = __stop_mkgen_shared - __start_mkgen_shared;
+  open_memory(__start_mkgen_shared, all);
+  memset(__start_mkgen_shared, kSectionByte, all);
+  open_memory(dynamic_arena, shared);
+  memset(dynamic_arena, 0xFF, shared);
+  close_memory(dynamic_storage, kCanary);
+  close_memory(dynamic_arena + shared, kArena + kCanary - shared);
+  if (shared_count == 0) return;
+  close_memory(__start_mkgen_shared, all);
+  for (int i = 0; i < shared_count; ++i)
+    open_memory(__start_mkgen_shared + shared_variables[i].offset, shared_variables[i].bytes);
+}
+
+#ifndef MKGEN_SIMT_SEES_ACCESSES
 static void check_section(const unsigned char* guard) {
   for (size_t i = 0; i < kSectionGuard && !machine.failed; ++i)
     if (guard[i] != kSectionByte) {
@@ -470,11 +493,8 @@ static void check_section(const unsigned char* guard) {
     }
 }
 
-static bool run_block(size_t shared) {
-  memset(__start_mkgen_shared, kSectionByte, __stop_mkgen_shared - __start_mkgen_shared);
-  memset(dynamic_arena, 0xFF, shared);
-  begin_block();
-  switch_to(machine.main, resume_point(next_thread()));
+// What was written around the shared memory of the block.
+static void check_guards(size_t shared) {
   for (size_t i = 0; i < kCanary && !machine.failed; ++i)
     if (dynamic_arena[shared + i] != kCanaryByte) {
       explain("kernel %s, block (%u, %u, %u): wrote %zu bytes past its %zu bytes of dynamic shared memory",
@@ -483,7 +503,34 @@ static bool run_block(size_t shared) {
     }
   check_section(section_anchor);
   check_section(section_end);
+}
+
+#endif
+
+static bool run_block(size_t shared) {
+  fill_shared(shared);
+  begin_block();
+#ifdef MKGEN_SIMT_SHADOW
+  mkgen_shadow_block(blockIdx.x, blockIdx.y, blockIdx.z);
+#endif
+  machine.inside = true;
+  switch_to(machine.main, resume_point(next_thread()));
+  machine.inside = false;
+#ifdef MKGEN_SIMT_SHADOW
+  mkgen_shadow_end_block();
+#endif
+#ifndef MKGEN_SIMT_SEES_ACCESSES
+  check_guards(shared);
+#endif
   return !machine.failed;
 }
 
 }  // namespace mkgen_simt
+
+#ifdef MKGEN_SIMT_SHADOW
+extern "C" void mkgen_simt_fault(const char* text) {
+  mkgen_simt::explain("%s", text);
+  if (mkgen_simt::machine.inside) mkgen_simt::abandon();
+  mkgen_simt::machine.failed = true;
+}
+#endif

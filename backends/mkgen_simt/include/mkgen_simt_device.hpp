@@ -17,7 +17,12 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
+#ifdef MKGEN_SIMT_SEES_ACCESSES
+// What watches memory does so in steps of 8 bytes.
+#define __shared__ static MKGEN_SIMT_SHARED __attribute__((aligned(16)))
+#else
 #define __shared__ static MKGEN_SIMT_SHARED
+#endif
 // Works inside a kernel and at namespace scope: the arena never moves.
 #define HIP_DYNAMIC_SHARED(type, name) \
   type* const name = reinterpret_cast<type*>(::mkgen_simt::dynamic_arena);
@@ -180,9 +185,9 @@ template <class T> inline void __stcg(T* p, typename mkgen_simt::Exactly<T>::typ
 template <class T> inline void __stcs(T* p, typename mkgen_simt::Exactly<T>::type v) { *p = v; }
 template <class T> inline void __stwb(T* p, typename mkgen_simt::Exactly<T>::type v) { *p = v; }
 template <class T> inline void __stwt(T* p, typename mkgen_simt::Exactly<T>::type v) { *p = v; }
-static inline void __threadfence() {}
-static inline void __threadfence_block() {}
-static inline void __threadfence_system() {}
+static inline void __threadfence() { mkgen_simt::on_fence(); }
+static inline void __threadfence_block() { mkgen_simt::on_fence(); }
+static inline void __threadfence_system() { mkgen_simt::on_fence(); }
 [[noreturn]] static inline void __trap() {
   mkgen_simt::explain("kernel %s: __trap()", mkgen_simt::machine.kernel);
   mkgen_simt::abandon();
@@ -202,7 +207,8 @@ MKGEN_SIMT_ATOMIC(double)
 
 #define MKGEN_SIMT_UPDATE(name, expression)                                 \
   template <class T>                                                        \
-  inline T name(T* address, typename mkgen_simt::Atomic<T>::type value) {   \
+  MKGEN_SIMT_RAW inline T name(T* address, typename mkgen_simt::Atomic<T>::type value) { \
+    mkgen_simt::on_atomic(address, sizeof(T), false);                       \
     const T old = *address;                                                 \
     *address = expression;                                                  \
     return old;                                                             \
@@ -220,7 +226,8 @@ MKGEN_SIMT_UPDATE(atomicDec, old == 0 || old > value ? value : old - 1)
 #undef MKGEN_SIMT_UPDATE
 
 template <class T>
-inline T atomicCAS(T* address, typename mkgen_simt::Atomic<T>::type expected, typename mkgen_simt::Atomic<T>::type value) {
+MKGEN_SIMT_RAW inline T atomicCAS(T* address, typename mkgen_simt::Atomic<T>::type expected, typename mkgen_simt::Atomic<T>::type value) {
+  mkgen_simt::on_atomic(address, sizeof(T), true);
   const T old = *address;
   if (memcmp(&old, &expected, sizeof old) == 0) *address = value;
   return old;

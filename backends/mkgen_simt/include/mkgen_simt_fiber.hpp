@@ -117,6 +117,9 @@ class Stacks {
 
   char* bottom(int i) const { return base_ + i * (kBytes + page_) + page_; }
 
+  // From the bottom of the first stack to the top of the last.
+  size_t reach() const { return (kBytes + page_) * count_ - page_; }
+
   // Usable bytes of stack `i`. Tops are staggered: the same frame in every fiber would otherwise
   // fall into the same few cache sets.
   size_t bytes(int i) const { return kBytes - static_cast<size_t>(i % 61) * 320; }

@@ -170,6 +170,9 @@ class FakeDevice(FakeExecutor):
     cannot_see = ()
     schedules = ("",)
 
+    def ran_on(self) -> RanOn:
+        return RanOn(vendor="generic", arch="one", name="a Fake One")
+
 
 class FakeBackend(Backend):
     """What a vendor would provide."""

@@ -10,7 +10,7 @@ from cli_support import call
 from mkgen.evaluate.baseline import REGRESSIONS, Kind, compare_runs
 from mkgen.evaluate.store import RunStore
 from mkgen.program import Artifact, PrecisionClass, Resources
-from mkgen.record import ErrorFigures, Evidence, EvidenceKind, Record, Status
+from mkgen.record import ErrorFigures, Evidence, EvidenceKind, RanOn, Record, Status
 from mkgen.target import Target
 
 FAST, SLOW = (
@@ -20,9 +20,11 @@ FAST, SLOW = (
 
 
 def evidence(kind: EvidenceKind, detail: str = "") -> Evidence:
+    on_device = kind in (EvidenceKind.DEVICE, EvidenceKind.TIMED)
     return Evidence(
-        kind=kind, executor="e", executed="source x", compiler="c", compiler_sha="0", ran_on=None,
-        workloads=("check1",), cannot_see=(), detail=detail,
+        kind=kind, executor="e", executed="artifact 0" if on_device else "source t", compiler="c",
+        compiler_sha="0", ran_on=RanOn(vendor="v", arch="gfx942", name="a device"),
+        workloads=("bench",), cannot_see=(), detail=detail,
     )  # fmt: skip
 
 
@@ -30,7 +32,8 @@ def record(task: str = "relu", **changes: Any) -> Record:
     status = changes.pop("status", Status.PASS)
     passed = status is Status.PASS
     timing = changes.pop("timing", "")
-    kinds = [evidence(EvidenceKind.COMPILED), evidence(EvidenceKind.EMULATED)]
+    seen = (EvidenceKind.COMPILED, EvidenceKind.EMULATED, EvidenceKind.DEVICE)
+    kinds = [evidence(kind) for kind in seen]
     kinds += [evidence(EvidenceKind.TIMED, timing)] if timing else []
     artifact = Artifact(
         arch="gfx942", format="hsaco", path="/x", sha="0", compiler="clang 22", command="clang",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from mkgen_triton.compiling import compiler_name, read_binaries
 from mkgen_triton.probe import REMEDY, installed, library_sha
 
 WARM_UP_RUNS = 5
+#: ROCm then gives the GPU this arch's name, whatever it is (ROCR environment variables).
+_PRETENDED = "HSA_OVERRIDE_GFX_VERSION"
 
 
 def device_arch() -> str | None:
@@ -54,6 +57,8 @@ class DeviceExecutor(Executor):
         for package in ("triton", "torch"):
             if installed(package) is None:
                 return f"{package} is not installed; {REMEDY}"
+        if os.environ.get(_PRETENDED):
+            return f"{_PRETENDED} is set: ROCm would call the GPU another arch than it is; unset it"
         here = device_arch()
         if here is None:
             return "PyTorch sees no GPU here; use a GPU machine and its CUDA or ROCm build of torch"
@@ -121,6 +126,10 @@ class OnDevice(Loaded):
         check_unchanged(self._program, inputs, arguments)
         self._compare_with_artifact()
         return collect(self._program, returned, arguments)
+
+    def ran_other(self) -> str:
+        """See Loaded.ran_other."""
+        return self.detail if self.matches_artifact is False else ""
 
     def _arguments(self, inputs: Arrays) -> dict[str, Any]:
         made = make_arguments(self._program, inputs)

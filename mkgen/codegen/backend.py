@@ -35,6 +35,10 @@ class Arch:
     """Lanes of a warp, wave or sub-group."""
     profile: str
     """The hardware profile used when the target names no device."""
+    device: str = ""
+    """What a device of this arch calls itself, where that is another name: `sm_90` of `sm_90a`."""
+    proxy: bool = False
+    """Whether it stands in for another vendor's: what runs there is never evidence of a device."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,13 @@ class Loaded(ABC):
     def time(self, inputs: Arrays, samples: int) -> list[float]:
         """Seconds of `samples` runs on the device, by device events; cache flushed between."""
         raise NotImplementedError("this executor does not measure")
+
+    def ran_other(self) -> str:
+        """Why what `run` ran last is not the artifact's code; empty where it is, or there is none.
+
+        Of an executor whose toolchain compiles the text again: then nothing is seen of the device.
+        """
+        return ""
 
     def flush_bytes(self, reported: int = 0) -> int:
         """Bytes to write before a timed run; `reported`: the cache's size by the driver.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mkgen.codegen.backend import Executor
 from mkgen.errors import UserError
+from mkgen.evaluate.claims import ran_as, unclaimable
 from mkgen.evaluate.compare import worst
 from mkgen.evaluate.inputs import Inputs
 from mkgen.evaluate.jobs import Description, Runner, accepts, compile_program, describe
@@ -86,6 +87,8 @@ class Execution:
         self.results: list[WorkloadResult] = []
         self.compared_twice = False
         self.timing = ""
+        self.ran_other = ""
+        """Why it was not the artifact that ran, at full size."""
 
     def go(self, programs: Programs, artifact: Artifact) -> tuple[list[Evidence], str]:
         """Evidence, and why there is none where there is not. Stop when the candidate is wrong."""
@@ -107,6 +110,8 @@ class Execution:
         except _Declined as declined:
             return [], str(declined)
         uncovered = programs.uncovered() if emulates else ""
+        if self.executor.kind is EvidenceKind.DEVICE:
+            uncovered = self.ran_other
         if uncovered:
             return [], uncovered
         return self._evidence(programs, artifact, description), ""
@@ -117,10 +122,15 @@ class Execution:
                 reason = accepts(lease, self.executor.name, program)
                 if reason:
                     raise _Declined(reason)
-            return describe(lease, self.executor.name)
+            told = describe(lease, self.executor.name)
         except WorkerFailure as failure:
             # no line of the candidate has run yet: this says nothing of it
             raise _Declined(failure.message) from failure
+        backend, target = self.candidate.backend, self.candidate.target
+        reason = unclaimable(self.executor, backend, target, told.ran_on)
+        if reason:
+            raise _Declined(reason)
+        return replace(told, ran_on=ran_as(backend.archs[target.arch], told.ran_on))
 
     def _artifacts(
         self, work: list[tuple[Workload, Program]], bench: Program, artifact: Artifact
@@ -172,6 +182,8 @@ class Execution:
                 outputs = self._run(runner, case, program, schedule)
                 if workload.role == "check" and not self.compared_twice:
                     self._again(runner, case, schedule, outputs)
+            if workload.role == "bench":
+                self.ran_other = runner.ran_other
             if workload.role == "bench" and self.settings.samples:
                 self._time(runner)
         finally:

@@ -128,6 +128,8 @@ class Runner:
         """`inputs` may lie in a directory already, as `save_arrays` left them; it stays there."""
         self._lease = lease
         self._directory = directory
+        self.ran_other = ""
+        """See Loaded.ran_other; of the last run."""
         self._cache_bytes = last_level_cache(lease.backend, program.target)
         saved = inputs if isinstance(inputs, Path) else directory / "inputs"
         self._job = {
@@ -143,7 +145,10 @@ class Runner:
         """What the program wrote, by buffer name. WorkerFailure."""
         outputs = self._directory / "outputs"
         shutil.rmtree(outputs, ignore_errors=True)
-        self._lease.call("run", timeout, **self._job, outputs=str(outputs), schedule=schedule)
+        told = self._lease.call(
+            "run", timeout, **self._job, outputs=str(outputs), schedule=schedule
+        )
+        self.ran_other = str(told or "")
         try:
             return load_arrays(outputs)
         except ExecutionError as error:

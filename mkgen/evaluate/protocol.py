@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
+from pydantic import ValidationError
+
 from mkgen.codegen.backend import Backend, Executor
+from mkgen.document import content_hash
 from mkgen.errors import MissingError, UserError
 from mkgen.evaluate.cache import CompileCache
 from mkgen.evaluate.compare import worst
@@ -29,7 +32,8 @@ from mkgen.target import Target
 from mkgen.task import Task, Workload
 
 _EXECUTED = (EvidenceKind.EMULATED, EvidenceKind.PROXY, EvidenceKind.DEVICE)
-_ON_DEVICE = (EvidenceKind.PROXY, EvidenceKind.DEVICE, EvidenceKind.TIMED)
+#: Kinds of evidence that only a device gives.
+ON_DEVICE = (EvidenceKind.PROXY, EvidenceKind.DEVICE, EvidenceKind.TIMED)
 _LOG_CHARACTERS = 8000
 
 
@@ -97,6 +101,11 @@ def mkgen_version() -> str:
         return "0+source"
 
 
+def source_hashes(program: Program) -> dict[str, str]:
+    """SHA-256 of each source as it is compiled, by file name; the head comment does not count."""
+    return {s.name: content_hash(s.preamble, s.sizes, s.body) for s in program.sources}
+
+
 class _Evaluation:
     """One candidate on its way, and everything seen of it."""
 
@@ -128,7 +137,13 @@ class _Evaluation:
             status = Status.INTERNAL_ERROR
             where = f"{place.name}, line {place.lineno}"
             reason = f"{type(error).__name__} in {where}: {error}; please report this"
-        return self._record(status, reason, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        try:
+            return self._record(status, reason, seconds)
+        except ValidationError as error:  # a plug-in's executor told what cannot be
+            told = error.errors()[0]["msg"].removeprefix("Value error, ")
+            self.evidence = []
+            return self._record(Status.INTERNAL_ERROR, f"{told}; please report this", seconds)
 
     def _go(self) -> None:
         self._controls()
@@ -146,7 +161,7 @@ class _Evaluation:
     def _executors(self) -> list[Executor]:
         """Those that are asked for: emulators, sanitizers, then devices."""
         settings, required = self.settings, self.settings.require
-        on_device = settings.device or any(kind in _ON_DEVICE for kind in required)
+        on_device = settings.device or any(kind in ON_DEVICE for kind in required)
         sanitize = settings.sanitize or EvidenceKind.SANITIZED in required
         wanted = {"emulate": settings.emulate, "device": on_device}
         executors = self.candidate.backend.executors()
@@ -216,6 +231,12 @@ class _Evaluation:
                 )
             )
             raise
+        if artifact.arch != program.target.arch:
+            raise Stop(
+                Status.WRONG_ARCH,
+                f"{backend.name} was asked for {program.target.arch}, and says that the artifact "
+                f"is for {artifact.arch}",
+            )
         self.artifacts.append(artifact)
         self.evidence.append(
             Evidence(
@@ -267,6 +288,8 @@ class _Evaluation:
             parameters=dict(variant.parameters) if variant else {},
             variant=variant,
             text_sha=self.bench.text_sha if self.bench else "",
+            sources=source_hashes(self.bench) if self.bench else {},
+            profile_sha=self.limits.profile_sha,
             artifacts=tuple(self.artifacts),
             task_document=self.candidate.task.model_dump(mode="json"),
             origin=self.candidate.origin,

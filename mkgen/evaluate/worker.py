@@ -171,12 +171,13 @@ class _Session:
         ran_on = executor.ran_on().model_dump(mode="json")
         return {"ran_on": ran_on, "compiler": compiler, "compiler_sha": sha}
 
-    def run(self, job: Job) -> None:
+    def run(self, job: Job) -> str:
         from mkgen.evaluate.arrays import load_arrays, save_arrays
 
         loaded = self.load(job)
         outputs = loaded.run(load_arrays(Path(job["inputs"])), job["schedule"])
         save_arrays(Path(job["outputs"]), outputs)
+        return str(loaded.ran_other())
 
     def time(self, job: Job) -> list[float]:
         from mkgen.evaluate.arrays import load_arrays

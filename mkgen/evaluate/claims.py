@@ -23,17 +23,21 @@ def ran_as(arch: Arch, told: RanOn) -> RanOn:
 
 def unclaimable(executor: Executor, backend: Backend, target: Target, told: RanOn) -> str:
     """Why `executor`, which ran on `told`, gives no evidence of its kind; empty when it does."""
-    arch = backend.archs[target.arch]
-    kind, ran_on = executor.kind, ran_as(arch, told)
-    if kind not in _KINDS:
-        return f"no executor gives {kind.value} evidence"
+    if executor.kind not in _KINDS:
+        return f"no executor gives {executor.kind.value} evidence"
+    if executor.kind is EvidenceKind.DEVICE and not executor.needs_artifact:
+        return "it does not run the artifact, so that it is no evidence of the device"
+    return _unfit(executor.kind, backend.archs[target.arch], target, told)
+
+
+def _unfit(kind: EvidenceKind, arch: Arch, target: Target, told: RanOn) -> str:
+    """Why a run on `told` is not what `kind` says of `target`."""
+    ran_on = ran_as(arch, told)
     here = f"{ran_on.name} ({ran_on.arch})"
     if kind is EvidenceKind.PROXY and ran_on.arch == arch.name and not arch.proxy:
         return f"{here} is the target's own device, no proxy for it"
     if kind is not EvidenceKind.DEVICE:
         return ""
-    if not executor.needs_artifact:
-        return "it does not run the artifact, so that it is no evidence of the device"
     if arch.proxy:
         return f"{target} only stands in for another vendor's device: what runs there is a proxy"
     if ran_on.arch != arch.name:
@@ -58,21 +62,24 @@ def _plain(name: str) -> str:
 
 
 def disputed(record: Record, backend: Backend) -> str:
-    """What of `record` `backend`, as installed here, could not have given; empty when nothing."""
-    if record.target.arch not in backend.archs:
+    """What of `record` `backend`, as installed here, could not have given; empty when nothing.
+
+    An executor that is not here may have been another mkgen's: of it only the arch is asked.
+    """
+    arch = backend.archs.get(record.target.arch)
+    if arch is None:
         return f"{backend.name} has no arch {record.target.arch} here"
     executors = {e.name: e for e in backend.executors()}
     for evidence in record.evidence:
-        executor = executors.get(evidence.executor)
         if evidence.kind is EvidenceKind.COMPILED or evidence.ran_on is None:
             continue
         what = f"{evidence.kind.value} evidence by {evidence.executor}"
-        if executor is None:
-            return f"{what}: {backend.name} has no such executor here"
         timed = evidence.kind is EvidenceKind.TIMED
-        if executor.kind is not (EvidenceKind.DEVICE if timed else evidence.kind):
+        kind = EvidenceKind.DEVICE if timed else evidence.kind
+        executor = executors.get(evidence.executor)
+        if executor is not None and executor.kind is not kind:
             return f"{what}, which gives {executor.kind.value} evidence"
-        reason = unclaimable(executor, backend, record.target, evidence.ran_on)
+        reason = _unfit(kind, arch, record.target, evidence.ran_on)
         if reason:
             return f"{what}: {reason}"
     return ""

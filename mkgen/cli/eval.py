@@ -32,6 +32,7 @@ from mkgen.codegen.registry import backends, broken_backends
 from mkgen.errors import EXIT_FAILED, EXIT_MISSING, MkgenError, UserError, nearest
 from mkgen.evaluate.baseline import Change, compare_runs
 from mkgen.evaluate.basis import basis_of
+from mkgen.evaluate.limits import target_limits
 from mkgen.evaluate.outcome import exit_code
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.protocol import ON_DEVICE, Settings
@@ -275,7 +276,7 @@ class _Run:
                 backend.name: basis_of(backend, workers, self.settings) for _, backend, _ in pairs
             }
             for task, backend, target in pairs:
-                old = self._kept(task, target, self._bases[backend.name])
+                old = self._kept(task, backend, target)
                 if old is not None:
                     self.records.append(old)
                 else:
@@ -301,7 +302,7 @@ class _Run:
                     self._stop = True
                 raise
 
-    def _kept(self, task: Task, target: Target, basis: str) -> Record | None:
+    def _kept(self, task: Task, backend: Backend, target: Target) -> Record | None:
         """The last record, where it was made here and its end will not change.
 
         What a device showed is seen again, not read: `--require device` never trusts a file.
@@ -309,7 +310,9 @@ class _Run:
         if not self.resume or any(kind in ON_DEVICE for kind in self.settings.require):
             return None
         old = self.store.latest(task.hash, target, task.precision, "template")
-        if old is None or old.basis != basis:
+        if old is None or old.basis != self._bases[backend.name]:
+            return None
+        if old.profile_sha not in ("", target_limits(backend, target).profile_sha):
             return None
         return old if all(old.has(kind) for kind in self.settings.require) else None
 

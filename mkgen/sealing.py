@@ -63,8 +63,10 @@ def _from_1(fields: dict[str, Any]) -> dict[str, Any]:
     """
     target = str(fields.get("target", ""))
     arch = target.partition(":")[2].partition("@")[0]
-    evidence = [_named(each, arch) for each in fields.get("evidence", ())]
-    return {**fields, "evidence": evidence, "schema_version": 2, "standing": "reported"}
+    upgraded = {**fields, "schema_version": 2, "standing": "reported"}
+    if isinstance(fields.get("evidence"), list):
+        upgraded["evidence"] = [_named(each, arch) for each in fields["evidence"]]
+    return upgraded
 
 
 def _named(evidence: Any, arch: str) -> Any:

@@ -235,6 +235,10 @@ def test_only_what_was_made_here_is_finished(tmp_path):
     here.append(done)  # made again, here: that is what is shown
     assert here.records() == [done]
     assert here.finished(done.task_hash, TARGET, record_key(done)) == done
+    # what is imported afterwards does not hide it
+    here.append(record(size=5).model_copy(update={"standing": "reported"}))
+    assert here.latest(done.task_hash, TARGET, done.precision, "template") == done
+    assert here.latest(done.task_hash, TARGET, done.precision, "source") is None
     here.close()
 
 

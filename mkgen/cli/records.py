@@ -23,6 +23,7 @@ from mkgen.target import Target
 
 _COLUMNS = ("key", "task", "target", "status", "evidence", "origin", "reason")
 _KEY_DIGITS = 12
+_LATEST = "runs/latest"
 
 
 @click.group("records")
@@ -38,7 +39,7 @@ def command() -> None:
 
 
 run_option = click.option(
-    "--run", default="runs/latest", show_default=True, metavar="RUN", help="A run's directory."
+    "--run", default=_LATEST, show_default=True, metavar="RUN", help="A run's directory."
 )
 _FILTERS = options.together(
     click.option("--task", metavar="NAME", help="Of this task."),
@@ -50,7 +51,7 @@ _FILTERS = options.together(
 
 
 @command.command("list")
-@click.argument("run", default="runs/latest", metavar="[RUN]")
+@click.argument("run", default=_LATEST, metavar="[RUN]")
 @_FILTERS
 @options.json_output
 def list_(
@@ -101,8 +102,12 @@ def import_(source: str, run: str, as_json: bool) -> int:
     mkgen verify has seen here what they say. What no run can have given is refused, whole.
     """
     found = _from_elsewhere(Path(source))
-    Path(run).mkdir(parents=True, exist_ok=True)
-    store = RunStore(Path(run))
+    if run == _LATEST and not Path(run).is_dir():
+        raise UserError("there is no run yet; name one, old or new: --run RUN")
+    try:
+        store = RunStore(Path(run))
+    except OSError as error:
+        raise UserError(f"{run} cannot be written to: {error.strerror}; use --run") from error
     try:
         known = {row.key for row in store.rows()}
         new = {r.key: r for r in found if r.key not in known}
@@ -117,7 +122,7 @@ def import_(source: str, run: str, as_json: bool) -> int:
 
 
 @command.command("export")
-@click.argument("run", default="runs/latest", metavar="[RUN]")
+@click.argument("run", default=_LATEST, metavar="[RUN]")
 @_FILTERS
 @click.option("--out", metavar="FILE", help="Instead of stdout.")
 def export(
@@ -144,7 +149,7 @@ def export(
 
 
 @command.command("check")
-@click.argument("run", default="runs/latest", metavar="[RUN]")
+@click.argument("run", default=_LATEST, metavar="[RUN]")
 @options.json_output
 def check(run: str, as_json: bool) -> int:
     """Check every line of RUN: seal, key, version, claims; and the index. Ends with 1 for a fault.

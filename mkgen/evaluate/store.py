@@ -161,9 +161,11 @@ class Run:
     def latest(
         self, task_hash: str, target: Target, precision: PrecisionClass, origin: str
     ) -> Record | None:
-        """The last record of any candidate of this origin; None where that is to be made again."""
+        """The last record made here of any candidate of this origin; None where that one is to be
+        made again."""
         wanted = {"task_hash": task_hash, "target": str(target), "precision": precision.value}
-        return self._last_finished(self.rows(**wanted, origin=origin)[-1:])
+        rows = [row for row in self.rows(**wanted, origin=origin) if row.seal in self.seen]
+        return self._last_finished(rows[-1:])
 
     def _last_finished(self, rows: list[Row]) -> Record | None:
         for row in reversed(rows):

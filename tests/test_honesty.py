@@ -144,6 +144,18 @@ def test_a_line_edited_and_sealed_again_is_only_reported(capfd, place):
     assert (verified.code, claimed([verified.document])) == (3, [])
 
 
+def test_what_a_device_showed_is_seen_again_and_not_read(capfd, place, monkeypatch):
+    """An honest record of a device that was here, and has been unplugged since."""
+    monkeypatch.delenv("MKGEN_FAKE_ABSENT")
+    command = ("eval", *TASK, "--out", "new", "--resume", "--require", "device", "--json")
+    honest = call(capfd, *command)
+    assert (honest.code, claimed(honest.document)) == (0, ["device"])
+    monkeypatch.setenv("MKGEN_FAKE_ABSENT", "1")
+    done = call(capfd, *command)
+    assert (done.code, claimed(done.document)) == (3, [])
+    assert "finished already" not in done.err
+
+
 def test_verify_says_what_of_a_forged_record_it_saw(capfd, place):
     rewrite(place / "run/records.jsonl", claim_a_device, seal=True)
     done = call(capfd, "verify", "run", "--keep", "--json")

@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from mkgen.cli.show import read_run
+from mkgen.evaluate.store import read_lines
 from mkgen.record import Record, Status
 
 
@@ -27,7 +27,7 @@ def cell(record: Record | None) -> str:
 
 def main() -> int:
     """Prints the table; 1 when something in it did not pass."""
-    records = read_run(Path(sys.argv[1]) / "records.jsonl")
+    records = read_lines(Path(sys.argv[1]) / "records.jsonl")
     targets = sorted({str(r.target) for r in records})
     found = {(r.task, str(r.target)): r for r in records}
     print(f"| task | {' | '.join(targets)} |\n|---{'|---' * len(targets)}|")

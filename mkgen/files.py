@@ -65,7 +65,7 @@ class LineFile:
         """Every whole line, oldest first."""
         with self._locked():
             data = os.pread(self._handle, os.fstat(self._handle).st_size, 0)
-        return data.split(b"\n")[:-1]  # what follows the last newline is torn, or empty
+        return whole_lines(data)
 
     def close(self) -> None:
         """Closes the file."""
@@ -92,6 +92,11 @@ class LineFile:
             yield
         finally:
             fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+
+def whole_lines(data: bytes) -> list[bytes]:
+    """The lines in `data`; what follows the last newline is torn, or empty."""
+    return data.split(b"\n")[:-1]
 
 
 @contextmanager

@@ -5,10 +5,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import ConfigDict, ModelWrapValidatorHandler, model_validator
 
+from mkgen.claims import impossible, key_of
 from mkgen.document import Document
 from mkgen.program import Artifact, PrecisionClass, Variant
+from mkgen.sealing import KEY, SCHEMA_VERSION, SEAL, opened, sealed
 from mkgen.target import Target
 
 
@@ -31,6 +33,7 @@ class RanOn(Document):
 
     vendor: str
     arch: str
+    """As the backend's targets call it, where that is what it is: `sm_90a`, not `sm_90`."""
     name: str
 
 
@@ -147,8 +150,9 @@ class WorkloadResult(Document):
 class ParameterSource(Document):
     """Where the parameters of a candidate came from."""
 
-    kind: Literal["model", "tuned", "stale"]
-    """stale: tuned for something else than what is here, so that the time below need not hold."""
+    kind: Literal["model", "tuned", "stale", "reported"]
+    """stale: tuned for something else than what is here, so that the time below need not hold;
+    reported: from a file that no search of this user's wrote as it is."""
     device: str = ""
     """What the driver calls the device they were measured on."""
     seconds: float | None = None
@@ -160,10 +164,22 @@ class ParameterSource(Document):
     """Why they are stale: `another toolchain`."""
 
 
-class Record(Document):
-    """One candidate and everything seen of it. A pass must have evidence and an error figure."""
+def _and_seal(schema: dict[str, Any]) -> None:
+    """What a stored record holds besides its fields."""
+    told = {
+        KEY: "Hash of all that decides what it means.",
+        SEAL: "SHA-256 of the rest as it was stored.",
+    }
+    for name, text in told.items():
+        schema["properties"][name] = {"description": text, "type": "string"}
 
-    schema_version: int = 2
+
+class Record(Document):
+    """One candidate and everything seen of it; what cannot be true of any run is refused."""
+
+    model_config = ConfigDict(json_schema_extra=_and_seal)
+
+    schema_version: int = SCHEMA_VERSION
     task: str
     task_hash: str
     target: Target
@@ -177,6 +193,10 @@ class Record(Document):
     parameters: dict[str, int | str | bool]
     variant: Variant | None
     text_sha: str
+    sources: dict[str, str] = {}
+    """By file name, SHA-256 of what is compiled at full size: all but the head comment."""
+    profile_sha: str = ""
+    """Of the hardware profile whose limits it was held to."""
     artifacts: tuple[Artifact, ...]
     estimate_seconds: float | None = None
     """Of the bench workload, by the static model; never a measurement."""
@@ -196,7 +216,8 @@ class Record(Document):
     confinement: str = ""
     """What held the child processes: `bubblewrap`, `namespaces`, `landlock`, `limits`."""
     standing: Literal["seen", "reported"] = "seen"
-    """`reported`: the record came from elsewhere and nothing of it was verified here."""
+    """`reported`: the record came from elsewhere, or was changed since; nothing of it was seen
+    here, and none of it counts."""
     basis: str = ""
     """Hash of what `mkgen eval` judged it with: code, templates, toolchains, settings. With the
     same one, `--resume` keeps the record."""
@@ -204,13 +225,32 @@ class Record(Document):
     seconds: float
     mkgen_version: str
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _as_stored(cls, value: Any, handler: ModelWrapValidatorHandler[Record]) -> Record:
+        if not isinstance(value, dict):
+            return handler(value)
+        fields, key = opened(value)
+        record = handler(fields)
+        if key is not None and key != record.key and value.get("schema_version") == SCHEMA_VERSION:
+            raise ValueError("its key is not the one of its content: the record was changed")
+        return record
+
     @model_validator(mode="after")
-    def _pass_needs_evidence(self) -> Record:
-        if self.status is Status.PASS and (not self.evidence or self.error is None):
-            raise ValueError(
-                "a pass needs evidence and an error figure; absent evidence is a failure"
-            )
+    def _can_be_true(self) -> Record:
+        reason = impossible(self)
+        if reason:
+            raise ValueError(reason)
         return self
+
+    @property
+    def key(self) -> str:
+        """Its identity: hash of everything that changes what it means (mkgen.claims.key_of)."""
+        return key_of(self)
+
+    def stored(self) -> dict[str, Any]:
+        """As it is written to a file: with its key, and sealed."""
+        return sealed(self.model_dump(mode="json"), self.key)
 
     def has(self, kind: EvidenceKind) -> bool:
         """Whether evidence of `kind` is there."""

@@ -298,6 +298,9 @@ class FakeDevice(FakeExecutor):
     cannot_see = ()
     schedules = ("",)
 
+    def ran_on(self) -> RanOn:
+        return RanOn(vendor="generic", arch="one", name="a Fake One")
+
     def last_level_cache(self) -> int:
         return 1 << 20
 

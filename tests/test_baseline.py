@@ -10,7 +10,16 @@ from cli_support import call
 from mkgen.evaluate.baseline import REGRESSIONS, Kind, compare_runs
 from mkgen.evaluate.store import RunStore
 from mkgen.program import Artifact, PrecisionClass, Resources
-from mkgen.record import ErrorFigures, Evidence, EvidenceKind, Record, Speed, Status, Timing
+from mkgen.record import (
+    ErrorFigures,
+    Evidence,
+    EvidenceKind,
+    RanOn,
+    Record,
+    Speed,
+    Status,
+    Timing,
+)
 from mkgen.target import Target
 
 
@@ -26,9 +35,11 @@ FAST, SLOW = timing_of(0.001, 0.00098, 0.00102), timing_of(0.0012, 0.00118, 0.00
 
 
 def evidence(kind: EvidenceKind, timing: Timing | None = None) -> Evidence:
+    on_device = kind in (EvidenceKind.DEVICE, EvidenceKind.TIMED)
     return Evidence(
-        kind=kind, executor="e", executed="source x", compiler="c", compiler_sha="0", ran_on=None,
-        workloads=("check1",), cannot_see=(), timing=timing,
+        kind=kind, executor="e", executed="artifact 0" if on_device else "source t", compiler="c",
+        compiler_sha="0", ran_on=RanOn(vendor="v", arch="gfx942", name="a device"),
+        workloads=("bench",), cannot_see=(), timing=timing,
     )  # fmt: skip
 
 
@@ -36,7 +47,8 @@ def record(task: str = "relu", **changes: Any) -> Record:
     status = changes.pop("status", Status.PASS)
     passed = status is Status.PASS
     timing = changes.pop("timing", None)
-    kinds = [evidence(EvidenceKind.COMPILED), evidence(EvidenceKind.EMULATED)]
+    seen = (EvidenceKind.COMPILED, EvidenceKind.EMULATED, EvidenceKind.DEVICE)
+    kinds = [evidence(kind) for kind in seen]
     kinds += [evidence(EvidenceKind.TIMED, timing)] if timing else []
     artifact = Artifact(
         arch="gfx942", format="hsaco", path="/x", sha="0", compiler="clang 22", command="clang",

@@ -15,7 +15,7 @@ from mkgen.evaluate.store import RunStore, record_key
 from mkgen.evaluate.wording import headline
 from mkgen.files import atomic_write
 from mkgen.program import PrecisionClass, Variant
-from mkgen.record import ErrorFigures, Evidence, EvidenceKind, Record, Status
+from mkgen.record import ErrorFigures, Evidence, EvidenceKind, RanOn, Record, Status
 from mkgen.target import Target
 
 TARGET = Target(backend="fake", arch="one")
@@ -24,8 +24,9 @@ TARGET = Target(backend="fake", arch="one")
 def record(task="t", status=Status.PASS, size=1, reason="", target=TARGET):
     passed = status is Status.PASS
     evidence = Evidence(
-        kind=EvidenceKind.EMULATED, executor="e", executed="source x", compiler="c",
-        compiler_sha="0", ran_on=None, workloads=("check1",), cannot_see=(),
+        kind=EvidenceKind.EMULATED, executor="e", executed="source sha", compiler="c",
+        compiler_sha="0", ran_on=RanOn(vendor="v", arch="x86-64", name="A CPU"),
+        workloads=("check1",), cannot_see=(),
     )  # fmt: skip
     return Record(
         task=task, task_hash=f"hash of {task}", target=target, precision=PrecisionClass.STRICT,

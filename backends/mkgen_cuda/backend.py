@@ -23,7 +23,10 @@ REMEDY = "pip install mkgen[cuda]"
 
 
 def _archs(*rows: tuple[str, str, str]) -> dict[str, Arch]:
-    return {name: Arch(name, title, 32, profile) for name, title, profile in rows}
+    return {
+        name: Arch(name, title, 32, profile, device=name.rstrip("a"))
+        for name, title, profile in rows
+    }
 
 
 class CudaBackend(Backend):

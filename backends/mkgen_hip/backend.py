@@ -26,8 +26,8 @@ from mkgen_simt.host_probe import host_ability
 _NVRTC_REMEDY = "pip install mkgen[cuda]"
 # HIP text on an NVIDIA GPU, through NVRTC; what runs there is a proxy.
 _PROXIES = {
-    "sm_80": Arch("sm_80", "HIP text on NVIDIA Ampere (A100), a proxy", 32, "a100"),
-    "sm_90": Arch("sm_90", "HIP text on NVIDIA Hopper (H100), a proxy", 32, "h100"),
+    "sm_80": Arch("sm_80", "HIP text on NVIDIA Ampere (A100), a proxy", 32, "a100", proxy=True),
+    "sm_90": Arch("sm_90", "HIP text on NVIDIA Hopper (H100), a proxy", 32, "h100", proxy=True),
 }
 
 

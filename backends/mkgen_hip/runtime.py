@@ -24,6 +24,8 @@ _KFD = Path("/dev/kfd")
 _REMEDY = "run on a machine with an AMD GPU and ROCm's runtime, or set ROCM_PATH"
 # The largest of any AMD GPU (MI300X, AMD Infinity Cache): HIP's device attributes tell the L2 only.
 _LARGEST_CACHE = 256 << 20
+# With it the runtime gives the GPU this arch's name, whatever it is (ROCR environment variables).
+_PRETENDED = "HSA_OVERRIDE_GFX_VERSION"
 _PROPERTIES_BYTES = 16384
 _HOST_TO_DEVICE, _DEVICE_TO_HOST, _ON_DEVICE = 1, 2, 3
 
@@ -135,6 +137,10 @@ class _Hip:
 @functools.cache
 def _hip() -> _Hip:
     """The runtime; MissingError when it or a GPU is missing."""
+    if os.environ.get(_PRETENDED):
+        raise MissingError(
+            f"{_PRETENDED} is set: the runtime would call the GPU another arch than it is; unset it"
+        )
     tried: list[str] = []
     for name in (*(str(d / n) for d in _directories() for n in _NAMES), *_NAMES):
         tried.append(name)

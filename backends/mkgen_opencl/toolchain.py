@@ -6,6 +6,8 @@ import atexit
 import hashlib
 import importlib.metadata
 import importlib.util
+import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -117,6 +119,9 @@ def compiler_identity() -> str:
         return ocloc_identity(chosen)
     cpu, tool = cpu_driver(), ocloc.ocloc_path()
     parts = [f"{p.name} {file_sha(p)}" for p in (cpu.path, tool) if p is not None]
+    if cpu.path is not None:
+        # the driver compiles for the CPU that it finds: another one's program must not be taken
+        parts.append(f"for {cpu_features()}")
     if _NVIDIA_VERSION.exists():
         parts.append(_NVIDIA_VERSION.read_text().splitlines()[0])
     if not parts:
@@ -125,6 +130,16 @@ def compiler_identity() -> str:
             f"{REMEDY}"
         )
     return "; ".join(parts)
+
+
+def cpu_features() -> str:
+    """A hash of what the system says this CPU can do."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = f"flags: {platform.processor()}"
+    lines = {line for line in text.splitlines() if re.match(r"(flags|Features|model name)\b", line)}
+    return content_hash(platform.machine(), *sorted(lines))[:16]
 
 
 def ocloc_identity(path: Path) -> str:

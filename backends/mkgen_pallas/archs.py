@@ -49,7 +49,9 @@ _ALL = (
     _tpu("v5p", "TPU v5p", "tpu-v5p", "v5p:2x2x1", "TPU v5", (4, "")),
     _tpu("v6e", "TPU v6e (Trillium)", "tpu-v6e", "v6e:2x2", "TPU v6 lite", (5, "")),
     _tpu("tpu7x", "TPU7x (Ironwood)", "tpu7x", "tpu7x:2x2x1", "TPU7x", (6, "")),
-    PallasArch(Arch("sm_90", "Hopper (H100, H200), by Pallas' Triton lowering", 32, "h100")),
+    PallasArch(
+        Arch("sm_90", "Hopper (H100, H200), by Pallas' Triton lowering", 32, "h100", proxy=True)
+    ),
 )
 
 ARCHS: dict[str, PallasArch] = {a.arch.name: a for a in _ALL}

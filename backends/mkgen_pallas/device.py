@@ -37,7 +37,6 @@ def device_arch() -> PallasArch | None:
 
 class _Device(Executor):
     role: ClassVar[Role] = "device"
-    needs_artifact: ClassVar[bool] = False
     for_tpu: ClassVar[bool]
 
     def accepts(self, program: Program) -> str | None:
@@ -88,9 +87,9 @@ class TpuExecutor(_Device):
 
     name: ClassVar[str] = "pallas-tpu"
     kind: ClassVar[EvidenceKind] = EvidenceKind.DEVICE
+    needs_artifact: ClassVar[bool] = True
     for_tpu: ClassVar[bool] = True
     cannot_see: ClassVar[tuple[str, ...]] = (
-        "the shipped artifact, where JAX compiled the source to other machine code",
         "other devices of the same arch, other libtpu versions",
         "times well below JAX's dispatch, some tens of microseconds",
     )
@@ -101,6 +100,7 @@ class GpuExecutor(_Device):
 
     name: ClassVar[str] = "pallas-gpu"
     kind: ClassVar[EvidenceKind] = EvidenceKind.PROXY
+    needs_artifact: ClassVar[bool] = False
     for_tpu: ClassVar[bool] = False
     cannot_see: ClassVar[tuple[str, ...]] = (
         "any TPU",
@@ -163,6 +163,10 @@ class OnDevice(Loaded):
             else "JAX compiled the source to other machine code than the artifact's "
             f"({self._artifact.compiler}): the source ran, not the artifact"
         )
+
+    def ran_other(self) -> str:
+        """See Loaded.ran_other."""
+        return self.detail if self.matches_artifact is False else ""
 
     def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
         """Runs the launcher once. JAX gives no way to poison its output buffers."""

@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from mkgen.codegen.external import digest, parts_of
 from mkgen.document import content_hash
 from mkgen.errors import CompileError, ExecutionError, MissingError
 from mkgen.program import Source
@@ -44,6 +45,13 @@ _DYNAMIC_SHARED = re.compile(
 )
 
 
+#: Variables by which compilers find other headers, parts or options than the key holds.
+_STEERS = re.compile(
+    r"(C|CPLUS|OBJC)_INCLUDE_PATH|CPATH|LIBRARY_PATH|COMPILER_PATH|GCC_.*|CCC_.*|ZIG_.*|LD_PRELOAD"
+    r"|DEPENDENCIES_OUTPUT|SUNPRO_DEPENDENCIES|SOURCE_DATE_EPOCH"
+)
+
+
 @dataclass(frozen=True)
 class Compiler:
     """A C++ compiler for this machine."""
@@ -55,6 +63,8 @@ class Compiler:
     """`clang 22.1.8 in ziglang 0.17.0`."""
     link: tuple[str, ...]
     """What links one object into a shared object; `-o OUT IN` follows."""
+    parts: tuple[Path, ...] = ()
+    """Other files that decide what it gives: the compiler behind a driver, LLVM's library."""
     cpu_separator: str = "-"
     """Between the parts of a CPU's name: `x86-64-v3`; zig writes `x86_64_v3`."""
 
@@ -78,7 +88,11 @@ def _zig() -> Compiler | None:
     # Zig's own driver would first build compiler-rt (half a minute, once a machine); the linker
     # alone needs none of it.
     return Compiler(
-        command, binary, title, (sys.executable, "-m", "ziglang", "ld.lld", "-shared"), "_"
+        command,
+        binary,
+        title,
+        (sys.executable, "-m", "ziglang", "ld.lld", "-shared"),
+        cpu_separator="_",
     )
 
 
@@ -87,7 +101,13 @@ def on_path(name: str) -> Compiler | None:
     found = shutil.which(name)
     if found is None:
         return None
-    return Compiler((found,), Path(found).resolve(), _version((found,)), (found, "-shared"))
+    binary = Path(found).resolve()
+    asked = subprocess.run(
+        [found, "-print-prog-name=cc1plus"], capture_output=True, text=True, timeout=60, check=False
+    )
+    proper = Path(asked.stdout.strip())
+    parts = {*parts_of(binary), *([proper] if proper.is_file() else [])} - {binary}
+    return Compiler((found,), binary, _version((found,)), (found, "-shared"), tuple(sorted(parts)))
 
 
 @lru_cache(maxsize=1)
@@ -178,6 +198,7 @@ def build(source: Source, launcher: str, options: tuple[str, ...]) -> Path:
         entry,
         headers_hash(),
         binary_hash(compiler.binary),
+        digest(compiler.parts),
         compiler.title,
         *flags,
         *compiler.link[2:],
@@ -275,7 +296,8 @@ def run_compiler(compiler: Compiler, arguments: Sequence[str], title: str, scrat
 def _run(compiler: Compiler, command: Sequence[str], title: str, scratch: Path) -> None:
     # Zig keeps every object it ever made: a cache of its own, dropped with the build's leftovers.
     zig = str(scratch / "zig")
-    env = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": zig, "ZIG_LOCAL_CACHE_DIR": zig}
+    kept = {name: value for name, value in os.environ.items() if not _STEERS.fullmatch(name)}
+    env = {**kept, "ZIG_GLOBAL_CACHE_DIR": zig, "ZIG_LOCAL_CACHE_DIR": zig}
     done = subprocess.run(command, cwd=scratch, env=env, capture_output=True, text=True)
     if done.returncode != 0:
         log = (done.stderr + done.stdout).replace(f"{INCLUDE}/", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,9 @@ from mkgen_triton.archs import ARCHS, TritonArch, find_arch
 from mkgen_triton.arrays import check_unchanged, collect, make_arguments, named_outputs
 from mkgen_triton.compiling import compiler_name, read_binaries
 from mkgen_triton.probe import REMEDY, installed, library_sha
+
+#: ROCm then gives the GPU this arch's name, whatever it is (ROCR environment variables).
+_PRETENDED = "HSA_OVERRIDE_GFX_VERSION"
 
 
 def device_arch() -> str | None:
@@ -59,6 +63,8 @@ class DeviceExecutor(Executor):
         for package in ("triton", "torch"):
             if installed(package) is None:
                 return f"{package} is not installed; {REMEDY}"
+        if os.environ.get(_PRETENDED):
+            return f"{_PRETENDED} is set: ROCm would call the GPU another arch than it is; unset it"
         here = device_arch()
         if here is None:
             return "PyTorch sees no GPU here; use a GPU machine and its CUDA or ROCm build of torch"
@@ -145,6 +151,10 @@ class OnDevice(Loaded):
         check_unchanged(self._program, inputs, arguments)
         self._compare_with_artifact()
         return collect(self._program, returned, arguments)
+
+    def ran_other(self) -> str:
+        """See Loaded.ran_other."""
+        return self.detail if self.matches_artifact is False else ""
 
     def _refilled(self, inputs: Arrays) -> dict[str, Any]:
         """Arguments at the addresses of the last run's, with other values."""

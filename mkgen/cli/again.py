@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from mkgen.codegen.registry import backend_named
 from mkgen.codegen.render import parameter_prefix
 from mkgen.codegen.template import Parameters, templates
 from mkgen.errors import UserError, nearest
+from mkgen.evaluate.store import read_file
 from mkgen.record import Record
 from mkgen.task import Task, Tensor, load_task
 
@@ -22,13 +23,34 @@ def read_record(directory: Path) -> Record:
     """The record of the package `directory`. UserError when there is none, or it is broken."""
     path = directory / "record.json" if directory.is_dir() else directory
     try:
-        return Record.model_validate_json(path.read_text())
+        return read_file(path)
     except OSError as error:
         raise UserError(
             f"{directory} is no package of mkgen: {path.name}: {error.strerror}"
         ) from error
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a record of this mkgen: {error}") from error
+
+
+def records_file(place: Path) -> Path | None:
+    """The records of a run, if `place` is a run or its records.jsonl."""
+    if place.is_dir():
+        found = place / "records.jsonl"
+        return found if found.is_file() else None
+    return place if place.suffix == ".jsonl" and place.is_file() else None
+
+
+def key_starts(records: Iterable[Record], start: str) -> list[Record]:
+    """Those whose key begins with `start`."""
+    return [record for record in records if record.key.startswith(start.lower())]
+
+
+def choose(found: Sequence[Record], what: str) -> Record:
+    """The only one of `found`, which `what` described. UserError names the others by key."""
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UserError(f"no record for {what}; mkgen records list shows what is there")
+    listed = "; ".join(f"{r.key[:12]} {r.task} -> {r.target}" for r in found[-5:])
+    raise UserError(f"{len(found)} records for {what}, the last are {listed}; name one by --key")
 
 
 def task_of(record: Record) -> Task:

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from mkgen.cli import options
+from mkgen.cli.again import records_file
 from mkgen.cli.present import (
     RECORD_COLUMNS,
     Advance,
@@ -25,7 +26,6 @@ from mkgen.cli.present import (
     table,
 )
 from mkgen.cli.request import precision_of, resolve_target, resolve_tasks, settings_of
-from mkgen.cli.show import read_run
 from mkgen.cli.sources import evaluate_sources, submissions
 from mkgen.codegen.backend import Backend
 from mkgen.codegen.candidate import Generator
@@ -33,11 +33,12 @@ from mkgen.codegen.registry import backends, broken_backends
 from mkgen.errors import EXIT_FAILED, EXIT_MISSING, MkgenError, UserError, nearest
 from mkgen.evaluate.baseline import Change, compare_runs
 from mkgen.evaluate.basis import basis_of
+from mkgen.evaluate.limits import target_limits
 from mkgen.evaluate.outcome import exit_code
 from mkgen.evaluate.pool import Workers
-from mkgen.evaluate.protocol import Settings
+from mkgen.evaluate.protocol import ON_DEVICE, Settings
 from mkgen.evaluate.reports import write_csv, write_junit
-from mkgen.evaluate.store import OPEN_ENDS, RunStore
+from mkgen.evaluate.store import RunStore, read_lines
 from mkgen.record import EvidenceKind, Record, Status
 from mkgen.target import Target
 from mkgen.task import Task, task_files
@@ -104,7 +105,8 @@ def command(
 ) -> int:
     """Evaluate tasks on targets; the records go to RUN/records.jsonl, one by one.
 
-    --resume keeps the records that the same mkgen, toolchains and settings would give again.
+    --resume keeps the records made here that the same mkgen, toolchains and settings would give
+    again; none where --require asks for proxy, device or timed, which are always seen anew.
     --baseline says what is broken, missing, spilling more or slower, which is worse; and what is
     fixed, faster, new, takes more registers, or was compiled by another compiler.
 
@@ -124,7 +126,7 @@ def command(
         say(f"backend {name} is left out, its plug-in is broken: {reason}")
     for file in (junit, csv_file):
         _check_writable(file)
-    before = read_run(_records_file(baseline)) if baseline else None
+    before = read_lines(_records_file(baseline)) if baseline else None
     chosen = _task_names(names) if names or not sources else []
     store = RunStore(_run_directory(out, resume))
     try:
@@ -165,6 +167,9 @@ def command(
     places = {g for _, g in pairs} if targets or names_of_backends else {r.target for r in before}
     wanted = [r for r in before if r.task in asked and r.target in places]
     changes = compare_runs(wanted, records)
+    reported = sum(r.standing == "reported" for r in wanted)
+    if reported:
+        say(f"{reported} of {len(wanted)} records of {baseline} are reported, not seen here")
     _show_changes(changes, baseline or "")
     if as_json:
         emit({"records": documents, "changes": [change_object(c) for c in changes]})
@@ -193,9 +198,8 @@ def _report(
 
 
 def _records_file(run: str) -> Path:
-    path = Path(run)
-    file = path / "records.jsonl" if path.is_dir() else path
-    if not file.is_file():
+    file = records_file(Path(run))
+    if file is None:
         raise UserError(f"--baseline {run}: there are no records; name a run or its records.jsonl")
     return file
 
@@ -290,7 +294,6 @@ class _Run:
         """Evaluates `pairs`; KeyboardInterrupt leaves what is finished in the store."""
         waiting: queue.SimpleQueue[Pair] = queue.SimpleQueue()
         done: queue.SimpleQueue[Record | BaseException] = queue.SimpleQueue()
-        kept = self._finished() if self.resume else {}
         count = 0
         self._lowering = threading.Lock()
         self._storing = threading.Lock()
@@ -301,13 +304,13 @@ class _Run:
                 backend.name: basis_of(backend, workers, self.settings) for _, backend, _ in pairs
             }
             for task, backend, target in pairs:
-                old = kept.get((task.hash, target, task.precision.value))
-                if old is not None and old.basis == self._bases[backend.name]:
+                old = self._kept(task, backend, target)
+                if old is not None:
                     self.records.append(old)
                 else:
                     waiting.put((task, backend, target))
                     count += 1
-            if kept:
+            if self.records:
                 say(f"{len(self.records)} are finished already, {count} to do")
             # Daemons: one that is inside PyTorch must not keep an interrupted command alive.
             threads = [
@@ -327,16 +330,19 @@ class _Run:
                     self._stop = True
                 raise
 
-    def _finished(self) -> dict[tuple[str, Target, str], Record]:
-        """The last records, where the end will not change unless what they stand on does."""
-        found: dict[tuple[str, Target, str], Record] = {}
-        for r in self.store.records():
-            key = (r.task_hash, r.target, r.precision.value)
-            found.pop(key, None)
-            lacking = any(not r.has(kind) for kind in self.settings.require)
-            if r.status not in OPEN_ENDS and not lacking:
-                found[key] = r
-        return found
+    def _kept(self, task: Task, backend: Backend, target: Target) -> Record | None:
+        """The last record, where it was made here and its end will not change.
+
+        What a device showed is seen again, not read: `--require device` never trusts a file.
+        """
+        if not self.resume or any(kind in ON_DEVICE for kind in self.settings.require):
+            return None
+        old = self.store.latest(task.hash, target, task.precision, "template")
+        if old is None or old.basis != self._bases[backend.name]:
+            return None
+        if old.profile_sha not in ("", target_limits(backend, target).profile_sha):
+            return None
+        return old if all(old.has(kind) for kind in self.settings.require) else None
 
     def _work(
         self,

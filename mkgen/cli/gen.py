@@ -22,6 +22,8 @@ from mkgen.evaluate.limits import target_limits
 from mkgen.evaluate.outcome import exit_code
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.protocol import Settings
+from mkgen.evaluate.seen import Seen
+from mkgen.evaluate.store import parse
 from mkgen.evaluate.wording import describe, parameters_text
 from mkgen.record import EvidenceKind, Record, Status
 from mkgen.target import Target
@@ -156,7 +158,9 @@ def _show(
     record = made.record
     passed = record.status is Status.PASS
     if passed:
-        record = Record.model_validate_json((directory / "record.json").read_text())
+        written = parse((directory / "record.json").read_bytes())
+        Seen().add(written.seal)
+        record = written.record
     if as_json:
         extra: dict[str, Any] = {
             "directory": str(directory) if passed else None,

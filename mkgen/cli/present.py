@@ -97,6 +97,9 @@ def record_object(record: Record, directory: Path | None = None) -> dict[str, An
         "target": str(record.target),
         "precision": record.precision.value,
         "status": record.status.value,
+        "standing": record.standing,
+        "key": record.key,
+        "origin": record.origin,
         "reason": record.reason,
         "evidence": data["evidence"],
         "error": error,
@@ -111,12 +114,18 @@ def record_object(record: Record, directory: Path | None = None) -> dict[str, An
     }
 
 
+def status_text(record: Record) -> str:
+    """`pass`; `REPORTED pass` where it was not seen here."""
+    reported = "REPORTED " if record.standing == "reported" else ""
+    return f"{reported}{record.status.value}"
+
+
 def record_row(record: Record) -> list[str]:
     """A record as one row: task, target, status, evidence, share of the error budget, reason."""
     share = f"{record.error.share:.3f}" if record.error else "-"
     kinds = " ".join(dict.fromkeys(e.kind.value for e in record.evidence)) or "-"
     return [
-        record.task, str(record.target), record.status.value, kinds, share,
+        record.task, str(record.target), status_text(record), kinds, share,
         f"{record.seconds:.1f}", record.reason[:200],
     ]  # fmt: skip
 

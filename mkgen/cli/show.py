@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from mkgen.cli import options
-from mkgen.cli.again import read_record
+from mkgen.cli.again import read_record, records_file
 from mkgen.cli.present import RECORD_COLUMNS, emit, record_object, record_row, say, table
 from mkgen.errors import UserError
+from mkgen.evaluate.store import read_lines
 from mkgen.record import Record
 
 
@@ -59,18 +60,23 @@ def command(
 def _show_path(path: Path, as_json: bool) -> int:
     if not path.exists():
         raise UserError(f"{path} does not exist; name a package, a run or a record")
-    records = path / "records.jsonl" if path.is_dir() else path
-    if records.suffix == ".jsonl" and records.exists():
-        found = read_run(records)
+    records = records_file(path)
+    if records is not None:
+        found = read_lines(records)
         if as_json:
             emit([record_object(r) for r in found])
         else:
             table(RECORD_COLUMNS, [record_row(r) for r in found])
         return 0
-    record = read_record(path)
+    show_record(read_record(path), str(path), as_json)
+    return 0
+
+
+def show_record(record: Record, place: str, as_json: bool) -> None:
+    """Prints everything of `record`, which lies in `place`."""
     if as_json:
         emit(record_object(record))
-        return 0
+        return
     from mkgen.codegen.registry import backends
     from mkgen.evaluate.limits import target_limits
     from mkgen.evaluate.wording import describe, parameters_text
@@ -79,7 +85,7 @@ def _show_path(path: Path, as_json: bool) -> int:
     plugin = backends().get(record.target.backend)
     known = plugin is not None and record.target.arch in plugin.archs
     title = target_limits(plugin, record.target).title if plugin and known else ""
-    say(describe(record, title, str(path)).rstrip())
+    say(describe(record, title, place).rstrip())
     values = " ".join(f"{k}={v}" for k, v in record.parameters.items())
     source = record.parameter_source
     say(f"parameters {values or 'none'}{f'; {parameters_text(source)}' if source else ''}")
@@ -92,21 +98,6 @@ def _show_path(path: Path, as_json: bool) -> int:
     ]  # fmt: skip
     heads = ("workload", "executor", "order", "status", "error/budget", "seconds", "message")
     table(heads, rows)
-    return 0
-
-
-def read_run(path: Path) -> list[Record]:
-    """The records of a run, oldest first; a torn last line is left out. Reads, never repairs."""
-    from pydantic import ValidationError
-
-    made = []
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
-        try:
-            made.append(Record.model_validate_json(line))
-        except ValidationError as error:
-            raise UserError(f"{path}, line {number} is not a record of this mkgen: "
-                            f"{error.errors()[0]['msg']}") from error  # fmt: skip
-    return made
 
 
 def _show_space(

@@ -36,6 +36,10 @@ class Arch:
     """Lanes of a warp, wave or sub-group."""
     profile: str
     """The hardware profile used when the target names no device."""
+    device: str = ""
+    """What a device of this arch calls itself, where that is another name: `sm_90` of `sm_90a`."""
+    proxy: bool = False
+    """Whether it stands in for another vendor's: what runs there is never evidence of a device."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,13 @@ class Loaded(ABC):
             return [timer.queued() for _ in range(samples)]
         finally:
             timer.close()
+
+    def ran_other(self) -> str:
+        """Why what `run` ran last is not the artifact's code; empty where it is, or there is none.
+
+        Of an executor whose toolchain compiles the text again: then nothing is seen of the device.
+        """
+        return ""
 
     def flush_bytes(self, reported: int = 0) -> int:
         """Bytes to write before a timed run; `reported`: the cache's size by the driver.

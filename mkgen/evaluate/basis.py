@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import mkgen
-from mkgen.codegen.backend import Backend
-from mkgen.document import content_hash
-from mkgen.evaluate.cache import file_sha, plugin_hashes
+from mkgen.codegen.backend import Backend, Executor
+from mkgen.document import canonical_json, content_hash
+from mkgen.evaluate.cache import file_sha, plugin_hashes, variables
 from mkgen.evaluate.jobs import compiler_identity, describe
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.process import WorkerFailure
@@ -34,7 +34,8 @@ def basis_of(backend: Backend, workers: Workers, settings: Settings) -> str:
             _engine(),
             *plugin_hashes(type(backend)),
             _settings(settings),
-            _toolchains(backend, workers),
+            canonical_json(variables(backend)),
+            _toolchains(backend, workers, settings.device),
         ),
     )
 
@@ -44,7 +45,9 @@ def _settings(settings: Settings) -> str:
         f"seed {settings.judge.seed} emulate {settings.emulate} device {settings.device} "
         f"samples {settings.samples} in {settings.timing_seconds} s beside {settings.compare} "
         f"schedules {settings.heldout_schedules} "
-        f"sanitize {settings.sanitize or EvidenceKind.SANITIZED in settings.require}"
+        f"sanitize {settings.sanitize or EvidenceKind.SANITIZED in settings.require} "
+        # what did not end in time may do so with more of it
+        f"timeouts {settings.compile_timeout} {settings.run_timeout}"
     )
 
 
@@ -66,14 +69,16 @@ def _engine() -> str:
 
 
 def _version(package: str) -> str:
+    """Version and the list of its files' hashes: nightlies share version strings."""
     try:
-        return version(package)
+        found = distribution(package)
     except PackageNotFoundError:
         return "unknown"
+    return f"{found.version} {content_hash(found.read_text('RECORD') or '')}"
 
 
-def _toolchains(backend: Backend, workers: Workers) -> str:
-    """The compiler, and what executes without a device; why not, where one is not here."""
+def _toolchains(backend: Backend, workers: Workers, on_device: bool) -> str:
+    """The compiler, and what executes; why not, where one is not here."""
     told = [
         _answer(
             lambda: workers.remember(
@@ -82,15 +87,16 @@ def _toolchains(backend: Backend, workers: Workers) -> str:
         )
     ]
     for executor in backend.executors():
-        if executor.role == "emulate":
-            told.append(_answer(partial(_emulator, backend, workers, executor.name)))
+        if executor.role == "emulate" or on_device:
+            told.append(_answer(partial(_executor, backend, workers, executor)))
     return content_hash(*told)
 
 
-def _emulator(backend: Backend, workers: Workers, executor: str) -> str:
-    with workers.lease(backend, "emulate") as lease:
-        found = describe(lease, executor)
-    return f"{executor} {found.compiler} {found.compiler_sha}"
+def _executor(backend: Backend, workers: Workers, executor: Executor) -> str:
+    with workers.lease(backend, executor.role) as lease:
+        found = describe(lease, executor.name)
+    where = found.ran_on.canonical_json() if executor.role == "device" else ""
+    return f"{executor.name} {found.compiler} {found.compiler_sha} {where}"
 
 
 def _answer(ask: Callable[[], str]) -> str:

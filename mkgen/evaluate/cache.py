@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from mkgen.codegen.backend import Backend
 from mkgen.document import canonical_json, content_hash
+from mkgen.evaluate.process import worker_environment
 from mkgen.files import atomic_write, sync_directory
 from mkgen.program import Artifact, Program
 from mkgen.record import Status
@@ -27,6 +28,10 @@ _MACHINE = re.compile(
     r"no space left|out of memory|cannot allocate|bad_alloc|resource temporarily|permission denied"
     r"|too many open files|killed|terminated|read-only file system|input/output error",
     re.IGNORECASE,
+)
+_DECIDES_NOTHING = re.compile(
+    r"PATH|HOME|USER|LOGNAME|LANG|LC_.*|TZ|LD_LIBRARY_PATH|VIRTUAL_ENV|PYTHONPATH|SSL_CERT_FILE"
+    r"|TMPDIR|XDG_.*|MKGEN_.*|OMP_.*|MKL_.*|OPENBLAS_.*|.*VISIBLE.*|.*_CACHE(_.*)?"
 )
 _LOG_CHARACTERS = 20_000
 #: In a worker: the user's cache, where its own (MKGEN_CACHE) is another that it may write.
@@ -69,13 +74,29 @@ def compile_key(program: Program, backend: Backend, identity: str) -> str:
     for source in data["sources"]:
         source["head"] = ""
     return content_hash(
-        "compile 1",
+        "compile 2",
         canonical_json(data),
         backend.name,
         identity,
         canonical_json(backend.flags.get(program.precision, ())),
+        canonical_json(variables(backend)),
         *plugin_hashes(type(backend)),
     )
+
+
+def variables(backend: Backend) -> dict[str, str]:
+    """The user's variables that reach `backend`'s workers and may change what comes out.
+
+    Options for a compiler travel in them (XLA_FLAGS, TRITON_PTXAS_PATH); the backend's own come
+    with its code. Where caches, homes and the visible devices are decides nothing.
+    """
+    own = backend.environment("compile")
+    reaching = worker_environment({}, Path())
+    return {
+        name: value
+        for name, value in sorted(reaching.items())
+        if name not in own and not _DECIDES_NOTHING.fullmatch(name)
+    }
 
 
 def plugin_hashes(backend: type[Backend]) -> list[str]:

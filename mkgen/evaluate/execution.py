@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mkgen.codegen.backend import Executor
 from mkgen.errors import UserError
+from mkgen.evaluate.claims import ran_as, unclaimable
 from mkgen.evaluate.compare import worst
 from mkgen.evaluate.draws import Draws
 from mkgen.evaluate.inputs import Inputs
@@ -117,6 +118,8 @@ class Execution:
             self.repeats = 0  # it looks at what happens in a run, not at its numbers
         self.timing: Timing | None = None
         self.timing_detail = ""
+        self.ran_other = ""
+        """Why it was not the artifact that ran, at full size."""
 
     def go(self, programs: Programs, artifact: Artifact) -> tuple[list[Evidence], str]:
         """Evidence, and why there is none where there is not. Stop when the candidate is wrong."""
@@ -143,6 +146,8 @@ class Execution:
         except _Declined as declined:
             return [], str(declined)
         uncovered = programs.uncovered() if emulates else ""
+        if self.executor.kind is EvidenceKind.DEVICE:
+            uncovered = self.ran_other
         if uncovered:
             return [], uncovered
         return self._evidence(programs, artifact, description), ""
@@ -153,10 +158,15 @@ class Execution:
                 reason = accepts(lease, self.executor.name, program)
                 if reason:
                     raise _Declined(reason)
-            return describe(lease, self.executor.name)
+            told = describe(lease, self.executor.name)
         except WorkerFailure as failure:
             # no line of the candidate has run yet: this says nothing of it
             raise _Declined(failure.message) from failure
+        backend, target = self.candidate.backend, self.candidate.target
+        reason = unclaimable(self.executor, backend, target, told.ran_on)
+        if reason:
+            raise _Declined(reason)
+        return replace(told, ran_on=ran_as(backend.archs[target.arch], told.ran_on))
 
     def _artifacts(
         self, work: list[tuple[Workload, Program]], bench: Program, artifact: Artifact
@@ -205,6 +215,8 @@ class Execution:
             seen = [self._run_twice(runner, case, program, s, len(schedules)) for s in schedules]
             if workload == smallest(self.candidate.task) and self._structures():
                 self._structured(runner, case, program, schedules[0], seen[0])
+            if workload.role == "bench":
+                self.ran_other = runner.ran_other
         finally:
             runner.close()
         timed = self.settings.samples and self.executor.kind is EvidenceKind.DEVICE

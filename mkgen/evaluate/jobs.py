@@ -150,6 +150,8 @@ class Runner:
         """
         self._lease = lease
         self._directory = directory
+        self.ran_other = ""
+        """See Loaded.ran_other; of the last run."""
         self._cache_bytes = last_level_cache(lease.backend, program.target)
         self._limit = _OUTPUT_FACTOR * sum(_bytes(b) for b in program.buffers) + _OUTPUT_SPARE
         self._given: list[Path] = []
@@ -184,9 +186,10 @@ class Runner:
         """What the program wrote, by buffer name. WorkerFailure."""
         place = self._lease.new_directory("outputs-")
         try:
-            self._lease.call(
+            told = self._lease.call(
                 "run", timeout, **self._job, outputs=str(place / "arrays"), schedule=schedule
             )
+            self.ran_other = str(told or "")
             return load_arrays(place / "arrays", self._limit)
         except ExecutionError as error:
             raise WorkerFailure(Status.CRASHED, str(error)) from error

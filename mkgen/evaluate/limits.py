@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mkgen.codegen.backend import Backend, Limits
+from mkgen.document import content_hash
 from mkgen.errors import UserError, nearest
 from mkgen.profile import HardwareProfile, find_profile
 from mkgen.program import Artifact, Launch, Program, Simt, TritonLaunch
@@ -26,6 +27,8 @@ class TargetLimits:
     """Lanes of the arch's warp, wave or sub-group."""
     device: str
     title: str
+    profile_sha: str
+    """Of all that the profile says."""
 
 
 def target_limits(backend: Backend, target: Target) -> TargetLimits:
@@ -54,6 +57,7 @@ def target_limits(backend: Backend, target: Target) -> TargetLimits:
         lanes=arch.sub_group,
         device=profile.name,
         title=profile.title,
+        profile_sha=content_hash(profile.canonical_json()),
     )
 
 

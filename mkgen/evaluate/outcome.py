@@ -19,7 +19,10 @@ _CODES = {
 
 
 def exit_code(records: Iterable[Record], require: Collection[EvidenceKind] = ()) -> int:
-    """0 when every record passes with the required evidence; no record at all is not a pass."""
+    """0 when every record passes with the required evidence; no record at all is not a pass.
+
+    What is only reported is no pass here, whatever it says.
+    """
     codes = {_code(record, require) for record in records}
     if not codes:
         return EXIT_MISSING
@@ -28,6 +31,8 @@ def exit_code(records: Iterable[Record], require: Collection[EvidenceKind] = ())
 
 def _code(record: Record, require: Collection[EvidenceKind]) -> int:
     if record.status is Status.PASS:
+        if record.standing == "reported":
+            return EXIT_MISSING
         return 0 if all(record.has(kind) for kind in require) else EXIT_MISSING
     return status_code(record.status)
 

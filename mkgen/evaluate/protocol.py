@@ -14,7 +14,10 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from typing import Protocol
 
+from pydantic import ValidationError
+
 from mkgen.codegen.backend import Backend, Executor
+from mkgen.document import content_hash
 from mkgen.errors import MissingError, MkgenError, UserError
 from mkgen.evaluate.cache import CompileCache
 from mkgen.evaluate.compare import worst
@@ -32,7 +35,8 @@ from mkgen.target import Target
 from mkgen.task import Task, Workload
 
 _EXECUTED = (EvidenceKind.EMULATED, EvidenceKind.PROXY, EvidenceKind.DEVICE)
-_ON_DEVICE = (EvidenceKind.PROXY, EvidenceKind.DEVICE, EvidenceKind.TIMED)
+#: Kinds of evidence that only a device gives.
+ON_DEVICE = (EvidenceKind.PROXY, EvidenceKind.DEVICE, EvidenceKind.TIMED)
 _LOG_CHARACTERS = 8000
 #: Axes that are tried one after another: each is a rendering and a run of the reference.
 _THIN_TRIES = 3
@@ -108,6 +112,11 @@ def mkgen_version() -> str:
         return "0+source"
 
 
+def source_hashes(program: Program) -> dict[str, str]:
+    """SHA-256 of each source as it is compiled, by file name; the head comment does not count."""
+    return {s.name: content_hash(s.preamble, s.sizes, s.body) for s in program.sources}
+
+
 class _Evaluation:
     """One candidate on its way, and everything seen of it."""
 
@@ -143,7 +152,13 @@ class _Evaluation:
             reason = f"{type(error).__name__} in {where}: {error}; please report this"
         finally:
             self.draws.forget()
-        return self._record(status, reason, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        try:
+            return self._record(status, reason, seconds)
+        except ValidationError as error:  # a plug-in's executor told what cannot be
+            told = error.errors()[0]["msg"].removeprefix("Value error, ")
+            self.evidence = []
+            return self._record(Status.INTERNAL_ERROR, f"{told}; please report this", seconds)
 
     def _go(self) -> None:
         self._controls()
@@ -162,7 +177,7 @@ class _Evaluation:
     def _executors(self) -> list[Executor]:
         """Those that are asked for: emulators, sanitizers, then devices."""
         settings, required = self.settings, self.settings.require
-        on_device = settings.device or any(kind in _ON_DEVICE for kind in required)
+        on_device = settings.device or any(kind in ON_DEVICE for kind in required)
         sanitize = settings.sanitize or EvidenceKind.SANITIZED in required
         wanted = {"emulate": settings.emulate, "device": on_device}
         executors = [e for e in self.candidate.backend.executors() if self._reads(e)]
@@ -258,6 +273,12 @@ class _Evaluation:
                 )
             )
             raise
+        if artifact.arch != program.target.arch:
+            raise Stop(
+                Status.WRONG_ARCH,
+                f"{backend.name} was asked for {program.target.arch}, and says that the artifact "
+                f"is for {artifact.arch}",
+            )
         self.artifacts.append(artifact)
         if artifact.format == "python":
             return artifact  # no compiler has seen it
@@ -324,6 +345,8 @@ class _Evaluation:
             parameters=dict(variant.parameters) if variant else {},
             variant=variant,
             text_sha=self.bench.text_sha if self.bench else "",
+            sources=source_hashes(self.bench) if self.bench else {},
+            profile_sha=self.limits.profile_sha,
             artifacts=tuple(self.artifacts),
             task_document=self.candidate.task.model_dump(mode="json"),
             origin=self.candidate.origin,

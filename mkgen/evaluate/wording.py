@@ -26,17 +26,24 @@ def headline(record: Record, device: str = "") -> str:
     """`conv2d -> hip:gfx942    PASS (EMULATED): never run on a gfx942`."""
     start = f"{record.task} -> {record.target}    "
     if record.status is not Status.PASS:
-        return f"{start}{record.status.value.upper()}: {record.reason}"
+        return f"{start}{_standing(record)}{record.status.value.upper()}: {record.reason}"
     best = next(kind for kind in _STRENGTH if record.has(kind))
-    verdict = f"{start}PASS ({best.value.upper()})"
+    verdict = f"{start}{_standing(record)}PASS ({best.value.upper()})"
     if any(record.has(kind) for kind in _REAL):
         return verdict
     return f"{verdict}: never run on {_article(device or record.target.arch)}"
 
 
+def _standing(record: Record) -> str:
+    return "REPORTED " if record.standing == "reported" else ""
+
+
 def describe(record: Record, device: str = "", directory: str = "DIR") -> str:
     """The record as a block of text; `device` is the title of the target's device, if known."""
     lines = [headline(record, device)]
+    if record.standing == "reported":
+        told = f"nothing below was seen here, or it was changed since. mkgen verify {directory}"
+        lines.append(_entry("reported", told))
     writers: dict[EvidenceKind, Callable[[Record, Evidence], str]] = {
         EvidenceKind.COMPILED: _compiled,
         EvidenceKind.TIMED: lambda _, evidence: f"{evidence.detail}, {_where(evidence)}.",
@@ -58,6 +65,8 @@ def parameters_text(source: ParameterSource) -> str:
     """`tuned on NVIDIA H200 (2.31 ms, 21 samples)`, or `chosen by the model`."""
     if source.kind == "model":
         return "chosen by the model"
+    if source.kind == "reported":
+        return f"taken from a file that names {source.device}, measured nowhere that is known here"
     if source.kind == "stale":
         why = source.reason.replace(", ", " and ")
         return f"tuned on {source.device} with {why} (stale), used as a start"

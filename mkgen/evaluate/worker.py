@@ -190,12 +190,13 @@ class _Session:
         """Loads a program before there are inputs: it cannot prepare for what was not drawn yet."""
         self.load(job)
 
-    def run(self, job: Job) -> None:
+    def run(self, job: Job) -> str:
         from mkgen.evaluate.arrays import load_arrays, save_arrays
 
         loaded = self.load(job)
         outputs = loaded.run(load_arrays(Path(job["inputs"])), job["schedule"])
         save_arrays(Path(job["outputs"]), outputs)
+        return str(loaded.ran_other())
 
     def time(self, job: Job) -> list[float]:
         from mkgen.evaluate.arrays import load_arrays

@@ -229,7 +229,7 @@ def _write(directory: Path, content: _Content, parts: PackageParts) -> None:
         atomic_write(directory / name, data)
     for name in old - set(content.record.files):
         (directory / name).unlink(missing_ok=True)
-    text = json.dumps(content.record.model_dump(mode="json"), indent=2, sort_keys=True)
+    text = json.dumps(content.record.stored(), indent=2, sort_keys=True)
     atomic_write(directory / "record.json", text + "\n")
 
 

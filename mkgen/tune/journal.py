@@ -6,8 +6,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mkgen.document import Document, canonical_json
+from mkgen.document import Document, canonical_json, content_hash
 from mkgen.errors import UserError
+from mkgen.evaluate.seen import Seen
 from mkgen.files import LineFile
 from mkgen.record import Status
 from mkgen.target import Target
@@ -46,17 +47,24 @@ class Trial(Document):
 class Journal:
     """A file of trials, and what it holds of one session."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seen: Seen | None = None) -> None:
         self.path = path
+        self.seen = seen or Seen()
         self._file = LineFile(path)
 
     def append(self, trial: Trial) -> None:
         """Stores `trial`; when this returns, it is on the disk."""
-        if not self._file.append(canonical_json(trial.model_dump(mode="json"))):
+        line = canonical_json(trial.model_dump(mode="json"))
+        self.seen.add(content_hash("trial", line))
+        if not self._file.append(line):
             raise UserError(f"{self.path}: the disk took half a trial; free some space")
 
     def trials(self, session: str = "") -> list[Trial]:
-        """Trials, oldest first; of one session only, if it is named. UserError for a bad line."""
+        """Trials, oldest first; UserError for a bad line.
+
+        Of one session only, if it is named; then only those measured here, too: a search goes on
+        from what it saw, not from what a file says.
+        """
         found = []
         for number, line in enumerate(self._file.lines(), 1):
             try:
@@ -66,7 +74,8 @@ class Journal:
                     f"{self.path}, line {number} is not a trial of this mkgen "
                     f"({error.errors()[0]['msg']}); tune into another file"
                 ) from error
-            if session in ("", trial.session):
+            here = content_hash("trial", line) in self.seen if session else True
+            if session in ("", trial.session) and here:
                 found.append(trial)
         return found
 

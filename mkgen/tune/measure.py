@@ -16,6 +16,7 @@ from mkgen.codegen.candidate import Generator, TemplateCandidate
 from mkgen.document import canonical_json, content_hash
 from mkgen.errors import MissingError, UnsupportedError, UserError
 from mkgen.evaluate.arrays import save_arrays
+from mkgen.evaluate.claims import is_device, unclaimable
 from mkgen.evaluate.execution import Execution, Programs, Stop, clock_conflict
 from mkgen.evaluate.inputs import draw, reference_call
 from mkgen.evaluate.jobs import (
@@ -283,22 +284,14 @@ def timing_lock() -> Path:
 def refuse_other_device(profile: HardwareProfile, target: Target, device: str) -> None:
     """UserError when `device`, as its driver calls it, is not the one of `profile`.
 
-    What was measured on one device must not be kept as another's. A CPU or a TPU has no name that
-    a profile could be known by.
+    What was measured on one device must not be kept as another's.
     """
-    named = _plain(device)
-    known = (_plain(profile.name), _plain(profile.title))
-    if profile.kind != "gpu" or any(name in named or named in name for name in known):
+    if is_device(profile, device):
         return
     raise UserError(
         f"the device here is {device}, parameters for {target} are for {profile.title}; say which "
         f"device it is: --target {target.backend}:{target.arch}@DEVICE (docs/hardware_profiles.md)"
     )
-
-
-def _plain(name: str) -> str:
-    lowered = name.lower().replace("(tm)", "").replace("(r)", "")
-    return "".join(c for c in lowered if c.isalnum())
 
 
 def _key(program: Program, samples: int) -> tuple[str, str, int]:
@@ -325,7 +318,10 @@ def _device(
             with workers.lease(backend, "device") as lease:
                 reason = accepts(lease, executor.name, program)
                 if reason is None:
-                    return executor, describe(lease, executor.name)
+                    told = describe(lease, executor.name)
+                    reason = unclaimable(executor, backend, generator.target, told.ran_on)
+                    if not reason:
+                        return executor, told
         except WorkerFailure as failure:
             reason = failure.message
         reasons = [*reasons, f"{executor.name}: {reason}"]

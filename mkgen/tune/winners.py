@@ -10,6 +10,7 @@ import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -18,6 +19,7 @@ from mkgen.codegen.render import parameter_prefix
 from mkgen.codegen.template import Parameters, template_roots
 from mkgen.document import Document, canonical_json, content_hash
 from mkgen.errors import UnsupportedError, UserError
+from mkgen.evaluate.seen import Seen
 from mkgen.files import atomic_write, exclusive
 from mkgen.program import PrecisionClass
 from mkgen.record import ParameterSource
@@ -61,6 +63,11 @@ class Winner(Document):
     """How many candidates were tried."""
     legal: int
     """How many were legal."""
+
+    @property
+    def seal(self) -> str:
+        """Hash of all that it says: what is noted where it was measured (mkgen.evaluate.seen)."""
+        return content_hash("winner", self.canonical_json())
 
     @property
     def key(self) -> str:
@@ -139,9 +146,10 @@ def default_winners_directory() -> Path:
 class Winners:
     """The user's winners, one file per device, and behind them those that ship with mkgen."""
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(self, directory: Path | None = None, seen: Seen | None = None) -> None:
         """UserError names a file that cannot be read, before anything is done with the others."""
         self.directory = directory or default_winners_directory()
+        self._seen = seen or Seen()
         self._roots = (self.directory, share_root("hardware_profiles") / "winners")
         for root in self._roots:
             for path in sorted(root.glob("*.json")):
@@ -150,6 +158,7 @@ class Winners:
     def put(self, winner: Winner) -> Path:
         """Stores `winner` in the place of the one with its key; gives the file."""
         path = self.directory / f"{winner.target.device}.json"
+        self._seen.add(winner.seal)
         with exclusive(path.with_suffix(".lock")):
             others = [w for w in _shelf(path).winners if w.key != winner.key]
             kept = sorted([*others, winner], key=lambda w: (w.task, w.key))
@@ -183,8 +192,11 @@ class Winners:
         except UnsupportedError:
             return None  # not legal at these sizes, which are not those of the measurement
         reason = _stale(winner, toolchain, template_hash(generator), program.text_sha)
+        kind: Literal["tuned", "stale", "reported"] = "stale" if reason else "tuned"
+        if not self._measured(winner):
+            kind, reason = "reported", "no search of this user's measured it as it stands there"
         source = ParameterSource(
-            kind="stale" if reason else "tuned",
+            kind=kind,
             device=winner.device,
             seconds=winner.seconds,
             samples=winner.samples,
@@ -192,6 +204,13 @@ class Winners:
             reason=reason,
         )
         return Found(winner, candidate, source)
+
+    def _measured(self, winner: Winner) -> bool:
+        """Whether a search of this user's found it, or it ships with mkgen as it is."""
+        if winner.seal in self._seen:
+            return True
+        shelf = _shelf(self._roots[-1] / f"{winner.target.device}.json")
+        return winner in shelf.winners
 
 
 def candidate_of(

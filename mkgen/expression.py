@@ -10,13 +10,17 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import lru_cache, reduce
 
 from mkgen.errors import UserError
+from mkgen.reading import python_expression
 
 _MAX_LENGTH = 2000
 _MAX_DEPTH = 60
+#: Terms of one chain of `and` or `or`, each of which is a level of the expression.
+_MAX_CHAIN = 60
 _MAX_BITS = 256
+_KEPT = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -153,16 +157,13 @@ def product(factors: list[Expression]) -> Expression:
     return reduce(lambda a, b: a * b, factors, lift(1))
 
 
-@cache
+@lru_cache(maxsize=_KEPT)
 def parse(text: str) -> Expression:
     """The expression written as `text`. UserError names what is not allowed in it."""
     if len(text) > _MAX_LENGTH:
         raise UserError(f"expression of {len(text)} characters; at most {_MAX_LENGTH} are allowed")
-    try:
-        tree = ast.parse(text.strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UserError(f"cannot read the expression {text[:80]!r}: {error}") from error
-    return _convert(tree.body, text, 0)
+    node = python_expression(text, f"cannot read the expression {text[:80]!r}")
+    return _convert(node, text, 0)
 
 
 def _convert(node: ast.expr, text: str, depth: int) -> Expression:
@@ -171,7 +172,7 @@ def _convert(node: ast.expr, text: str, depth: int) -> Expression:
     deeper = depth + 1
     match node:
         case ast.Constant(value=bool() as value) | ast.Constant(value=int() as value):
-            return Int(int(value))
+            return Int(_bounded(int(value)))
         case ast.Name(id=name):
             return Name(name)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
@@ -184,7 +185,7 @@ def _convert(node: ast.expr, text: str, depth: int) -> Expression:
                 _convert(left, text, deeper),
                 _convert(right, text, deeper),
             )
-        case ast.BoolOp(op=op, values=values):
+        case ast.BoolOp(op=op, values=values) if len(values) <= _MAX_CHAIN:
             word = "and" if isinstance(op, ast.And) else "or"
             parts = [_convert(v, text, deeper) for v in values]
             return reduce(lambda a, b: Binary(word, a, b), parts)
@@ -207,8 +208,17 @@ def _convert(node: ast.expr, text: str, depth: int) -> Expression:
     )
 
 
+def _bounded(value: int) -> int:
+    if value.bit_length() > _MAX_BITS:
+        raise UserError(
+            f"a number of {value.bit_length()} bits in an expression; {_MAX_BITS} are allowed"
+        )
+    return value
+
+
 def evaluate(expression: ExpressionLike, values: Mapping[str, int | bool | str]) -> int:
-    """The value of `expression`. UserError for an unknown name or a division by zero."""
+    """The value of `expression`. UserError for an unknown name, a division by zero, or a number
+    too large for anything that could be meant."""
     node = lift(expression)
     if isinstance(node, Int):
         return node.value
@@ -216,7 +226,7 @@ def evaluate(expression: ExpressionLike, values: Mapping[str, int | bool | str])
         value = values.get(node.name)
         if value is None or isinstance(value, str):
             raise UserError(f"unknown name {node.name!r} in an expression")
-        return int(value)
+        return _bounded(int(value))
     if isinstance(node, Binary):
         left = evaluate(node.left, values)
         if node.op in ("and", "or"):
@@ -225,10 +235,7 @@ def evaluate(expression: ExpressionLike, values: Mapping[str, int | bool | str])
         right = evaluate(node.right, values)
         if node.op in ("//", "%") and right == 0:
             raise UserError(f"division by zero in {to_python(node)!r}")
-        result = _OPERATORS[node.op](left, right)
-        if result.bit_length() > _MAX_BITS:
-            raise UserError("an expression's value is too large")
-        return result
+        return _bounded(_OPERATORS[node.op](left, right))
     if isinstance(node, Call):
         if node.function == "select":  # only the branch that is chosen, as in Python
             condition, yes, no = node.args
@@ -341,4 +348,4 @@ def _c_call(node: Call, inner: Callable[[Expression, int], str]) -> str:
         return f"({inner(args[0], 3)} ? {inner(args[1], 3)} : {inner(args[2], 3)})"
     if node.function == "not":
         return f"!{inner(args[0], 7)}"
-    raise TypeError(f"{node.function} has no C spelling")
+    raise UserError(f"{node.function} cannot be written in C; write it with other operators")

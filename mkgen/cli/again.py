@@ -14,20 +14,20 @@ from mkgen.codegen.registry import backend_named
 from mkgen.codegen.render import parameter_prefix
 from mkgen.codegen.template import Parameters, templates
 from mkgen.errors import UserError, nearest
+from mkgen.reading import read_text
 from mkgen.record import Record
 from mkgen.task import Task, Tensor, load_task
+
+_MAX_RECORD_BYTES = 64 << 20
 
 
 def read_record(directory: Path) -> Record:
     """The record of the package `directory`. UserError when there is none, or it is broken."""
     path = directory / "record.json" if directory.is_dir() else directory
+    text = read_text(path, f"{directory} is no package of mkgen: {path.name}", _MAX_RECORD_BYTES)
     try:
-        return Record.model_validate_json(path.read_text())
-    except OSError as error:
-        raise UserError(
-            f"{directory} is no package of mkgen: {path.name}: {error.strerror}"
-        ) from error
-    except (ValidationError, UnicodeDecodeError) as error:
+        return Record.model_validate_json(text)
+    except ValidationError as error:
         raise UserError(f"{path} is not a record of this mkgen: {error}") from error
 
 
@@ -36,24 +36,27 @@ def task_of(record: Record) -> Task:
 
     Runs that text: a package is a program, verify only what you would run.
     """
-    document = record.task_document
-    if document is None or not document.get("source"):
+    source = (record.task_document or {}).get("source")
+    if not source or not isinstance(source, str):
         raise UserError(
             f"the record of {record.task} does not hold the task's source; generate it again"
         )
     with tempfile.TemporaryDirectory(prefix="mkgen-task-") as scratch:
-        path = Path(scratch) / f"{record.task}.py"
-        path.write_text(document["source"])
-        loaded = load_task(path, record.task)
-        try:
-            kept = _in_order(document, loaded)
-            inputs = {key: Tensor(**value) for key, value in kept["inputs"].items()}
-            # the rest comes from the record: --shape, --dtype and --precision may have changed it
-            task = Task(**{**kept, "inputs": inputs, "reference": loaded.reference})
-        except (ValidationError, TypeError, AttributeError, KeyError) as error:
-            raise UserError(
-                f"the task in the record of {record.task} is broken: {error}"
-            ) from error
+        path = Path(scratch) / "task.py"  # the record's own name for it may be any path
+        path.write_text(source)
+        return kept_task(record, load_task(path, record.task))
+
+
+def kept_task(record: Record, loaded: Task) -> Task:
+    """`loaded`, with everything but its reference as the record says. UserError."""
+    document = record.task_document or {}
+    try:
+        kept = _in_order(document, loaded)
+        inputs = {key: Tensor(**value) for key, value in kept["inputs"].items()}
+        # the rest comes from the record: --shape, --dtype and --precision may have changed it
+        task = Task(**{**kept, "inputs": inputs, "reference": loaded.reference})
+    except (ValidationError, TypeError, AttributeError, KeyError) as error:
+        raise UserError(f"the task in the record of {record.task} is broken: {error}") from error
     if task.hash != record.task_hash:
         raise UserError(
             f"the task in the record of {record.task} has the hash {task.hash[:12]}, but "

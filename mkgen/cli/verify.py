@@ -17,6 +17,7 @@ from mkgen.evaluate.outcome import exit_code
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.protocol import evaluate
 from mkgen.evaluate.wording import describe
+from mkgen.files import is_inside
 from mkgen.program import Program
 from mkgen.record import EvidenceKind, Record, Status
 
@@ -89,11 +90,14 @@ def differences(
         elif source.preamble + source.sizes + source.body not in file.read_text(errors="replace"):
             faults.append(f"{source.name}: the file is not the text that was evaluated")
     for name in old.files if directory.is_dir() else ():
-        if not (directory / name).is_file():
+        if not is_inside(directory, name):
+            faults.append(f"{name[:200]!r}: named in the record, not a path in the package")
+        elif not (directory / name).is_file():
             faults.append(f"{name}: named in the record, not in the package")
     for artifact in old.artifacts if directory.is_dir() else ():
+        inside = is_inside(directory, artifact.path)
         file = directory / artifact.path
-        if file.is_file() and file_sha(file) != artifact.sha:
+        if inside and file.is_file() and file_sha(file) != artifact.sha:
             faults.append(f"{artifact.path}: the file is not the artifact of the record")
     _artifacts(old, new, faults, notes)
     if new.status is not old.status and new.status is not Status.EVIDENCE_MISSING:

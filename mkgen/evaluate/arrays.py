@@ -17,6 +17,7 @@ import ml_dtypes
 import numpy as np
 
 from mkgen.errors import ExecutionError
+from mkgen.reading import json_value
 
 #: Every `Dtype` of a program as numpy has it.
 DTYPES: dict[str, np.dtype] = {
@@ -55,9 +56,12 @@ def save_arrays(directory: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def load_arrays(directory: Path) -> dict[str, np.ndarray]:
     """The arrays in `directory`, as private copies. ExecutionError when they are not as stated."""
     try:
-        index = json.loads(_read(directory / "index.json", _MAX_INDEX_BYTES))
+        index = json_value(_read(directory / "index.json", _MAX_INDEX_BYTES))
+        files = [entry["file"] for entry in index]
+        if len(set(files)) != len(files):  # a small index could claim one large file many times
+            raise ValueError("two arrays are said to lie in one file")
         return {str(entry["name"]): _load(directory, entry) for entry in index}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
         raise ExecutionError(
             f"the worker's arrays cannot be read: {type(error).__name__}: {error}"
         ) from error
@@ -73,11 +77,11 @@ def _load(directory: Path, entry: dict[str, object]) -> np.ndarray:
     if Path(file).name != file:
         raise ValueError(f"array {name!r} lies outside its directory")
     size = math.prod(shape) * dtype.itemsize
-    data = np.empty(size, np.uint8)
     handle = _open(directory / file)
     with os.fdopen(handle, "rb", buffering=0) as stream:
         if os.fstat(handle).st_size != size:
             raise ValueError(f"array {name!r} has {os.fstat(handle).st_size} bytes, not {size}")
+        data = np.empty(size, np.uint8)  # not before: the index may claim any size
         _fill(stream.fileno(), data, name)
     return data.view(dtype).reshape(shape)
 

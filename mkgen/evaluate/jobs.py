@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from mkgen.evaluate.arrays import load_arrays, save_arrays
 from mkgen.evaluate.cache import CompileCache, Refusal, compile_key, file_sha
 from mkgen.evaluate.limits import last_level_cache
 from mkgen.evaluate.pool import Lease, Workers
-from mkgen.evaluate.process import WorkerFailure
+from mkgen.evaluate.process import WorkerFailure, storable
 from mkgen.program import Artifact, Program
 from mkgen.record import RanOn, Status
 
@@ -74,18 +76,7 @@ def compile_program(
         finally:
             if not trusted:
                 lease.discard()
-    try:
-        artifact = Artifact.model_validate(result)
-        sha = file_sha(Path(artifact.path))
-    except (ValidationError, OSError) as error:
-        raise WorkerFailure(
-            Status.INTERNAL_ERROR, f"no artifact from {backend.name}: {error}"
-        ) from error
-    if sha != artifact.sha:
-        raise WorkerFailure(
-            Status.INTERNAL_ERROR,
-            f"{backend.name} says that the artifact is {artifact.sha[:12]}, the file is {sha[:12]}",
-        )
+    artifact = told_artifact(result, directory, backend.name)
     if cache is None:
         return artifact
     stored = cache.put(key, artifact)
@@ -96,7 +87,7 @@ def compile_program(
 def compiler_identity(workers: Workers, backend: Backend) -> str:
     """Version and binary hash of the compiler. WorkerFailure NO_TOOLCHAIN when there is none."""
     with workers.lease(backend, "compile") as lease:
-        return str(lease.call("identity", _QUESTION_SECONDS))
+        return _text(lease.call("identity", _QUESTION_SECONDS))
 
 
 def accepts(lease: Lease, executor: str, program: Program) -> str | None:
@@ -104,13 +95,59 @@ def accepts(lease: Lease, executor: str, program: Program) -> str | None:
     reason = lease.call(
         "accepts", _QUESTION_SECONDS, executor=executor, program=program.model_dump(mode="json")
     )
-    return None if reason is None else str(reason)
+    return None if reason is None else _text(reason)
 
 
 def describe(lease: Lease, executor: str) -> Description:
     """Where `executor` runs and what turns the text into what runs."""
     told = lease.call("describe", _QUESTION_SECONDS, executor=executor)
-    return Description(RanOn.model_validate(told["ran_on"]), told["compiler"], told["compiler_sha"])
+    try:
+        ran_on = RanOn.model_validate(told["ran_on"])
+        return Description(ran_on, _text(told["compiler"]), _text(told["compiler_sha"]))
+    except (ValidationError, KeyError, TypeError) as error:
+        raise WorkerFailure(
+            Status.CRASHED, f"{executor} does not say where it runs: {_brief(error)}"
+        ) from error
+
+
+def told_artifact(told: object, directory: Path, backend: str) -> Artifact:
+    """The artifact that a worker says it has written into `directory`. WorkerFailure."""
+    try:
+        artifact = Artifact.model_validate(told)
+        for text in (artifact.path, artifact.isa_path):
+            # neither a pipe, which would block, nor a file from somewhere else
+            place = Path(text).resolve() if text else directory
+            if text and not (place.is_relative_to(directory.resolve()) and place.is_file()):
+                raise ValueError(f"{text[:200]!r} is no file in its directory")
+        sha = file_sha(Path(artifact.path))
+    except (ValueError, OSError, RuntimeError) as error:  # RuntimeError: links in a ring
+        raise WorkerFailure(
+            Status.INTERNAL_ERROR, f"no artifact from {backend}: {_brief(error)}"
+        ) from error
+    if sha != artifact.sha:
+        raise WorkerFailure(
+            Status.INTERNAL_ERROR,
+            f"{backend} says that the artifact is {artifact.sha[:12]}, the file is {sha[:12]}",
+        )
+    return artifact
+
+
+def told_seconds(told: object) -> list[float]:
+    """The times that a worker gives. WorkerFailure when they are no finite numbers."""
+    if isinstance(told, list) and all(type(s) in (int, float) for s in told):
+        with contextlib.suppress(OverflowError):
+            seconds = [float(s) for s in told]
+            if all(map(math.isfinite, seconds)):
+                return seconds
+    raise WorkerFailure(Status.CRASHED, "the worker's times are no finite numbers")
+
+
+def _text(value: object) -> str:
+    return storable(str(value))
+
+
+def _brief(error: Exception) -> str:
+    return storable(f"{type(error).__name__}: {error}"[:1000])
 
 
 class Runner:
@@ -154,7 +191,7 @@ class Runner:
         told = self._lease.call(
             "time", timeout, **self._job, samples=samples, cache_bytes=self._cache_bytes
         )
-        return [float(s) for s in told]
+        return told_seconds(told)
 
     def close(self) -> None:
         """Removes the arrays."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from mkgen.codegen.backend import Role
 from mkgen.errors import EXIT_FAILED, MkgenError
+from mkgen.reading import json_value
 from mkgen.record import Status
 
 _MAX_REPLY_BYTES = 64 << 20
@@ -58,6 +59,11 @@ def worker_environment(extra: Mapping[str, str], scratch: Path) -> dict[str, str
             os.path.abspath(part) for part in kept["PYTHONPATH"].split(os.pathsep) if part
         )
     return {**kept, "TMPDIR": str(scratch), **extra}
+
+
+def storable(text: str) -> str:
+    """`text` without what no file can hold: JSON can smuggle half a surrogate pair in."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 class WorkerProcess:
@@ -127,13 +133,17 @@ class WorkerProcess:
 
     def _judge(self, reply: bytes, nonce: str, job: str) -> Any:
         try:
-            message = json.loads(reply)
+            message = json_value(reply)
             if message["nonce"] != nonce:
                 raise ValueError("the reply answers another job")
             if "error" not in message:
                 return message["result"]
             error = message["error"]
-            told = WorkerFailure(Status(error["status"]), str(error["message"]), str(error["log"]))
+            told = WorkerFailure(
+                Status(error["status"]),
+                storable(str(error["message"])),
+                storable(str(error["log"])),
+            )
             if told.status is Status.PASS:
                 raise ValueError("an error cannot be a pass")
         except (ValueError, KeyError, TypeError) as error:

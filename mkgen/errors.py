@@ -65,6 +65,12 @@ class SanitizerError(ExecutionError):
     """A sanitizer saw a race, a wild access or an unwritten value; names the kernel's line."""
 
 
+class RefusedError(MkgenError):
+    """A program is no kernel of its own: nothing that it launches computes the task."""
+
+    exit_code = EXIT_FAILED
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'conv2d'?` or, with nothing near, ` Known: a, b, c.`"""
     names = sorted(known)

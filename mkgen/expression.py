@@ -20,6 +20,7 @@ _MAX_DEPTH = 60
 #: Terms of one chain of `and` or `or`, each of which is a level of the expression.
 _MAX_CHAIN = 60
 _MAX_BITS = 256
+_MAX_PRINTED = 1 << 14
 _KEPT = 1 << 14
 
 
@@ -89,8 +90,8 @@ PrintCall = Callable[[Call, Callable[[Expression, int], str]], str | None]
 
 _FUNCTIONS: dict[str, tuple[int, Callable[..., int]]] = {
     "ceil_div": (2, lambda a, b: -(-a // b)),
-    "min": (-1, min),
-    "max": (-1, max),
+    "min": (-1, lambda *args: min(args)),
+    "max": (-1, lambda *args: max(args)),
     "is_power_of_two": (1, lambda a: int(a > 0 and a & (a - 1) == 0)),
     "not": (1, lambda a: int(not a)),
     "select": (3, lambda c, a, b: a if c else b),
@@ -305,7 +306,7 @@ def _print(node: Expression, outer: int, spelling: Spelling, call: CallPrinter) 
     if isinstance(node, Name):
         return node.name
     if isinstance(node, Call):
-        text = call(node, inner)
+        text = _printable(call(node, inner))
         # C's ceil_div is a division, the one call that is printed as an operator
         bare = spelling["//"] == "/" and node.function == "ceil_div"
         return f"({text})" if bare and outer > 6 else text
@@ -326,6 +327,12 @@ def _print(node: Expression, outer: int, spelling: Spelling, call: CallPrinter) 
     raise TypeError(f"cannot print {type(node).__name__}")
 
 
+def _printable(text: str) -> str:
+    if len(text) > _MAX_PRINTED:  # C has operands of min, max and ceil_div twice: 2^depth of them
+        raise UserError(f"an expression of more than {_MAX_PRINTED} characters, once it is printed")
+    return text
+
+
 def _python_call(node: Call, inner: Callable[[Expression, int], str]) -> str:
     args = node.args
     if node.function == "ceil_div":
@@ -343,7 +350,8 @@ def _c_call(node: Call, inner: Callable[[Expression, int], str]) -> str:
         return f"({inner(args[0], 5)} + {inner(args[1], 6)} - 1) / {inner(args[1], 7)}"
     if node.function in ("min", "max"):
         sign = "<" if node.function == "min" else ">"
-        return reduce(lambda a, b: f"({a} {sign} {b} ? {a} : {b})", (inner(a, 5) for a in args))
+        texts = (inner(a, 5) for a in args)
+        return reduce(lambda a, b: _printable(f"({a} {sign} {b} ? {a} : {b})"), texts)
     if node.function == "select":
         return f"({inner(args[0], 3)} ? {inner(args[1], 3)} : {inner(args[2], 3)})"
     if node.function == "not":

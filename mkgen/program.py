@@ -267,9 +267,10 @@ class Artifact(Document):
 
     arch: str
     format: Literal[
-        "cubin", "hsaco", "spirv", "tpu", "xla", "intel", "opencl-binary", "shared-object"
+        "cubin", "hsaco", "spirv", "tpu", "xla", "intel", "opencl-binary", "shared-object", "python"
     ]
-    """xla: XLA's serialized executable, its machine code compressed inside."""
+    """xla: XLA's serialized executable, its machine code compressed inside. python: the text
+    itself; nothing was compiled ahead of time, and there is no `compiled` evidence of it."""
     path: str
     """Absolute path while working; relative inside a package."""
     sha: str

@@ -1,4 +1,4 @@
-"""Reading what others wrote, within bounds: text, TOML, JSON and Python's syntax as UserError or data.
+"""Reading what others wrote, within bounds: data, or a UserError that says what is wrong.
 
 The standard parsers recurse as deep as an input nests, take quadratic time for some, and raise half
 a dozen exceptions. Nothing here is ever executed: Python text becomes a syntax tree, no more.
@@ -23,7 +23,7 @@ MAX_TOML_BYTES = 1 << 18
 MAX_PYTHON_BYTES = 1 << 20
 #: Tables, arrays and their like inside one another; real ones nest four deep.
 MAX_NESTING = 40
-#: Deeper syntax trees are refused, because whoever walks them recurses: of a file, of an expression.
+#: Deeper syntax trees are refused, because whoever walks them recurses: files', expressions'.
 MAX_TREE_DEPTH = {"exec": 250, "eval": 100}
 _MAX_KEY_PARTS = 16
 #: Parts of a dotted key, each bare or quoted; tomllib's time grows with the cube of their number.
@@ -31,7 +31,7 @@ _PART = r"""(?:[A-Za-z0-9_-]++|"[^"\n]{0,80}+"|'[^'\n]{0,80}+')"""
 _LONG_KEY = re.compile(rf"(?<![\w.-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{_MAX_KEY_PARTS}}}")
 _MAX_INTEGER = 1 << 63
 #: Python opens the file it is told the text is from, to show a line of it: there is none.
-_NO_FILE = ""
+NO_FILE = ""
 
 
 def read_text(path: Path, what: str, most: int = MAX_PYTHON_BYTES) -> str:
@@ -56,20 +56,26 @@ def read_text(path: Path, what: str, most: int = MAX_PYTHON_BYTES) -> str:
 
 
 def toml(text: str, what: str) -> dict[str, Any]:
-    """The TOML document `text`. UserError, also for what is too long, deep or large a number."""
+    """The TOML document `text`, which `what` names. UserError."""
+    try:
+        return toml_document(text)
+    except ValueError as error:
+        raise UserError(f"{what}: {error}") from error
+
+
+def toml_document(text: str) -> dict[str, Any]:
+    """The TOML document `text`. ValueError, also for what is too long, deep or large a number."""
     if len(text) > MAX_TOML_BYTES:
-        raise UserError(f"{what}: TOML of {len(text)} characters; {MAX_TOML_BYTES} are allowed")
+        raise ValueError(f"TOML of {len(text)} characters; {MAX_TOML_BYTES} are allowed")
     long = _LONG_KEY.search(text)
     if long:
         line = text.count("\n", 0, long.start()) + 1
-        raise UserError(f"{what}, line {line}: a key of more than {_MAX_KEY_PARTS} parts")
+        raise ValueError(f"a key of more than {_MAX_KEY_PARTS} parts (at line {line}, column 1)")
     try:
         document = tomllib.loads(text)
     except RecursionError as error:
-        raise UserError(f"{what}: nested deeper than {MAX_NESTING}") from error
-    except ValueError as error:  # TOMLDecodeError, and integers of more digits than Python converts
-        raise UserError(f"{what}: {error}") from error
-    _check(document, what)
+        raise ValueError(f"nested deeper than {MAX_NESTING}") from error
+    _check(document)
     return document
 
 
@@ -99,7 +105,7 @@ def python_expression(text: str, what: str) -> ast.expr:
 def python_symbols(text: str, what: str) -> symtable.SymbolTable:
     """The names of a Python file by scope. UserError for what only the second look refuses."""
     try:
-        return symtable.symtable(text, _NO_FILE, "exec")
+        return symtable.symtable(text, NO_FILE, "exec")
     except SyntaxError as error:
         raise UserError(f"{what}, line {error.lineno}: {error.msg}") from error
     except (ValueError, RecursionError, MemoryError) as error:
@@ -110,7 +116,7 @@ def _tree(text: str, what: str, mode: str) -> ast.AST:
     if len(text) > MAX_PYTHON_BYTES:
         raise UserError(f"{what}: {len(text)} characters; {MAX_PYTHON_BYTES} are allowed")
     try:
-        tree: ast.AST = ast.parse(text, _NO_FILE, mode)
+        tree: ast.AST = ast.parse(text, NO_FILE, mode)
     except SyntaxError as error:
         line = f", line {error.lineno}" if mode == "exec" else ""
         raise UserError(f"{what}{line}: {error.msg}") from error
@@ -131,18 +137,16 @@ def _depth_exceeds(tree: ast.AST, most: int) -> bool:
     return True
 
 
-def _check(document: dict[str, Any], what: str) -> None:
+def _check(document: dict[str, Any]) -> None:
     layer: list[Any] = [document]
     for _ in range(MAX_NESTING):
         layer = [inner for value in layer for inner in _inside(value)]
-        large = next(
-            (v for v in layer if isinstance(v, int) and not -_MAX_INTEGER <= v < _MAX_INTEGER), 0
-        )
-        if large:
-            raise UserError(f"{what}: an integer of {large.bit_length()} bits; TOML's have 64")
+        for value in layer:
+            if isinstance(value, int) and not -_MAX_INTEGER <= value < _MAX_INTEGER:
+                raise ValueError(f"an integer of {value.bit_length()} bits; TOML's have 64")
         if not layer:
             return
-    raise UserError(f"{what}: nested deeper than {MAX_NESTING}")
+    raise ValueError(f"nested deeper than {MAX_NESTING}")
 
 
 def _inside(value: Any) -> Iterator[Any]:

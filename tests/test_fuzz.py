@@ -59,7 +59,7 @@ def swallowed(data: bytes) -> None:
 
 
 def slow(data: bytes) -> None:
-    if len(data) > 2000:
+    if data == b"x":
         end = time.thread_time() + 1.2
         while time.thread_time() < end:
             pass
@@ -85,7 +85,7 @@ def test_the_fuzzer_finds_nothing_where_nothing_is() -> None:
         lambda: exec("pass"),
         lambda: compile("1", "x", "eval"),
         lambda: __import__("this"),
-        lambda: open("/etc/passwd"),
+        lambda: open("/etc/passwd").close(),
         lambda: (scratch().parent / "elsewhere").mkdir(),
         lambda: subprocess.run(["true"]),
     ],

@@ -10,6 +10,7 @@ from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Probe
 from mkgen.codegen.external import chosen_compiler, external_ability
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.plan import DialectPrinter
+from mkgen.codegen.torch_module import check_module, is_module
 from mkgen.program import Artifact, Dtype, PrecisionClass, Program
 from mkgen_cuda.nvcc import Nvcc, compile_by_nvcc, find_nvcc
 from mkgen_cuda.printer import CudaPrinter
@@ -47,6 +48,14 @@ class CudaBackend(Backend):
     grid_limit: ClassVar[tuple[int, int, int]] = (2**31 - 1, 65535, 65535)
     dtypes: ClassVar[frozenset[str]] = frozenset(get_args(Dtype))
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = dict.fromkeys(PrecisionClass, ())
+    runs_modules: ClassVar[bool] = True
+    headers: ClassVar[frozenset[str]] = frozenset(
+        ("cuda.h", "cuda_runtime.h", "cuda_fp16.h", "cuda_bf16.h", "cuda_fp8.h", "mma.h",
+         "cooperative_groups.h", "cooperative_groups/reduce.h", "cooperative_groups/scan.h",
+         "cooperative_groups/memcpy_async.h", "cuda_pipeline.h", "cuda/barrier", "cuda/pipeline",
+         "cuda/std/cstdint", "cuda/std/limits", "cuda/std/type_traits", "vector_types.h",
+         "device_launch_parameters.h", "math_constants.h", "cudaTypedefs.h")
+    )  # fmt: skip
     compilers: ClassVar[tuple[str, ...]] = ("nvcc",)
 
     def printer(self, arch: str) -> DialectPrinter:
@@ -72,6 +81,8 @@ class CudaBackend(Backend):
 
     def compile(self, program: Program, directory: Path) -> Artifact:
         """See Backend.compile."""
+        if is_module(program):
+            return check_module(program, directory)
         flags = self.flags[program.precision]
         chosen = chosen_compiler(self.name)
         if chosen is not None:
@@ -81,12 +92,13 @@ class CudaBackend(Backend):
     def executors(self) -> tuple[Executor, ...]:
         """See Backend.executors."""
         from mkgen_cuda.device import CudaDeviceExecutor
+        from mkgen_cuda.module import ModuleDevice
         from mkgen_simt.host import SimtHostExecutor
 
         def lanes(program: Program) -> int:
             return self.archs[program.target.arch].sub_group
 
-        return (SimtHostExecutor("cuda", lanes), CudaDeviceExecutor())
+        return (SimtHostExecutor("cuda", lanes), CudaDeviceExecutor(), ModuleDevice())
 
     def package(self, plan: PackagePlan) -> PackageParts:
         """See Backend.package."""

@@ -48,6 +48,10 @@ class HipBackend(Backend):
     grid_limit: ClassVar[tuple[int, int, int]] = (2**22 - 1, 65535, 65535)
     dtypes: ClassVar[frozenset[str]] = frozenset(get_args(Dtype))
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = dict.fromkeys(PrecisionClass, ())
+    headers: ClassVar[frozenset[str]] = frozenset(
+        ("hip/hip_runtime.h", "hip/hip_fp16.h", "hip/hip_bf16.h", "hip/hip_bfloat16.h",
+         "hip/hip_cooperative_groups.h", "hip/hip_fp8.h", "rocwmma/rocwmma.hpp")
+    )  # fmt: skip
     compilers: ClassVar[tuple[str, ...]] = ("hipcc", "clang")
 
     def printer(self, arch: str) -> DialectPrinter:

@@ -52,6 +52,7 @@ class OpenclBackend(Backend):
         PrecisionClass, BUILD_OPTIONS
     )
 
+    headers: ClassVar[frozenset[str]] = frozenset(("CL/cl.h",))
     compilers: ClassVar[tuple[str, ...]] = ("ocloc",)
 
     def printer(self, arch: str) -> DialectPrinter:

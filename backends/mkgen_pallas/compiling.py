@@ -18,7 +18,7 @@ from mkgen.codegen.source_module import (
     line_in,
     write_source,
 )
-from mkgen.errors import CompileError, MissingError, MkgenError, WrongArchError
+from mkgen.errors import CompileError, MissingError, MkgenError, RefusedError, WrongArchError
 from mkgen.program import Artifact, Program, Resources
 from mkgen_pallas.archs import (
     PallasArch,
@@ -200,6 +200,15 @@ def _resources(
             key = name.group(1)
             used[key] = max(used.get(key, 0), sum(int(size) for size in sizes))
     found = {}
+    if launches_itself(program):
+        if not used:
+            raise RefusedError(
+                f"{program.launcher}: no kernel of its own is in the compiled module"
+            )
+        return {
+            entry: Resources(shared_bytes=vmem or None, code_bytes=code_bytes)
+            for entry, vmem in used.items()
+        }
     for entry in dict.fromkeys(launch.entry for launch in program.launches):
         if arch.is_tpu and entry not in used:
             raise CompileError(
@@ -208,6 +217,12 @@ def _resources(
             )
         found[entry] = Resources(shared_bytes=used.get(entry) or None, code_bytes=code_bytes)
     return found
+
+
+def launches_itself(program: Program) -> bool:
+    """Whether the one step is a call of the launcher: a user's own text, whose kernels no step
+    names."""
+    return [launch.entry for launch in program.launches] == [program.launcher]
 
 
 def _write_gpu_code(

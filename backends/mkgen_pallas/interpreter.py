@@ -14,11 +14,12 @@ import numpy as np
 
 from mkgen.codegen.backend import Arrays, Executor, Loaded, Role
 from mkgen.codegen.source_module import import_source, launcher_of, write_source
-from mkgen.errors import ExecutionError
+from mkgen.errors import ExecutionError, RefusedError
 from mkgen.program import Artifact, Program
 from mkgen.record import EvidenceKind, RanOn
 from mkgen_pallas.archs import ARCHS
 from mkgen_pallas.arrays import collect, make_arguments
+from mkgen_pallas.compiling import launches_itself
 from mkgen_pallas.probe import REMEDY, installed, library_sha
 
 #: A TPU's memories simulated, and grid axes declared `parallel` run in random order. About 3 ms a
@@ -137,8 +138,12 @@ class Interpreted(Loaded):
         arguments = make_arguments(self._program, inputs)
         with _interpreted(schedule), _rounded_dots(self._dot_bits):
             try:
+                if launches_itself(self._program):
+                    _require_kernel(self._launcher, arguments)
                 # A new jit for each run: no trace of the other mode may answer for this one.
                 returned = jax.block_until_ready(jax.jit(_fresh(self._launcher))(*arguments))
+            except RefusedError:
+                raise
             except Exception as error:
                 raise ExecutionError(
                     f"{self._program.launcher} failed in {self._executor}: "
@@ -152,6 +157,27 @@ def _fresh(launcher: Callable[..., Any]) -> Callable[..., Any]:
         return launcher(*arguments)
 
     return call
+
+
+def _require_kernel(launcher: Callable[..., Any], arguments: list[Any]) -> None:
+    """RefusedError when no result of `launcher` depends on a kernel that it calls."""
+    jax: Any = importlib.import_module("jax")
+    core: Any = importlib.import_module("jax._src.interpreters.partial_eval")
+    jaxpr = jax.make_jaxpr(_fresh(launcher))(*arguments).jaxpr
+    live, _ = core.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    if "pallas_call" not in set(_primitives(live)):
+        raise RefusedError("no kernel of its own ran: what it returns depends on no pallas_call")
+
+
+def _primitives(jaxpr: Any) -> Iterator[str]:
+    """Names of the operations of `jaxpr` and of what it calls, kernels themselves aside."""
+    for equation in jaxpr.eqns:
+        yield equation.primitive.name
+        if equation.primitive.name != "pallas_call":
+            for value in equation.params.values():
+                for inner in value if isinstance(value, tuple | list) else (value,):
+                    if hasattr(getattr(inner, "jaxpr", inner), "eqns"):
+                        yield from _primitives(getattr(inner, "jaxpr", inner))
 
 
 @contextmanager

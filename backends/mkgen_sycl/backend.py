@@ -56,6 +56,9 @@ class SyclBackend(Backend):
         PrecisionClass, ("-ffp-model=precise", "-fsycl-device-code-split=off")
     )
 
+    headers: ClassVar[frozenset[str]] = frozenset(
+        ("sycl/sycl.hpp", "sycl/ext/oneapi/matrix/matrix.hpp", "sycl/ext/oneapi/bfloat16.hpp")
+    )
     compilers: ClassVar[tuple[str, ...]] = ("icpx",)
 
     def printer(self, arch: str) -> DialectPrinter:

@@ -9,11 +9,13 @@ from typing import ClassVar
 from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.plan import DialectPrinter
+from mkgen.codegen.torch_module import check_module, is_module
 from mkgen.program import Artifact, PrecisionClass, Program
 from mkgen_triton.archs import ARCHS, find_arch
 from mkgen_triton.compiling import compile_program, compiler_name
 from mkgen_triton.device import DeviceExecutor
 from mkgen_triton.interpreter import InterpreterExecutor
+from mkgen_triton.module import ModuleDevice, ModuleInterpreter
 from mkgen_triton.printer import TritonPrinter
 from mkgen_triton.probe import library_sha, probe, require_triton
 
@@ -38,6 +40,7 @@ class TritonBackend(Backend):
         ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8",
          "bool")
     )  # fmt: skip
+    runs_modules: ClassVar[bool] = True
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {}
     """None: precision is chosen in the text (`tl.dot(..., input_precision="ieee")`)."""
 
@@ -65,11 +68,13 @@ class TritonBackend(Backend):
 
     def compile(self, program: Program, directory: Path) -> Artifact:
         """Cubins or code objects of every kernel; MissingError, CompileError, WrongArchError."""
+        if is_module(program):
+            return check_module(program, directory)
         return compile_program(program, directory)
 
     def executors(self) -> tuple[Executor, ...]:
-        """The interpreter and the device."""
-        return (InterpreterExecutor(), DeviceExecutor())
+        """The interpreter and the device, for Triton texts and for ModelNew files."""
+        return InterpreterExecutor(), DeviceExecutor(), ModuleInterpreter(), ModuleDevice()
 
     def package(self, plan: PackagePlan) -> PackageParts:
         """See Backend.package."""

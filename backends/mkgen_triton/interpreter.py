@@ -115,6 +115,13 @@ class Interpreted(Loaded):
 
 
 @contextmanager
+def interpreting() -> Iterator[None]:
+    """Triton's interpreter as the compilers are where they differ, for texts that launch it."""
+    with _as_compiled(), _patched_once(), np.errstate(all="ignore"):
+        yield
+
+
+@contextmanager
 def _as_compiled() -> Iterator[None]:
     """Lets tl.dot take what the compilers take, and rounds to bfloat16 as they do: to nearest.
 

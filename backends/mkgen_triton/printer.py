@@ -268,8 +268,9 @@ def _launch(loop: LoopPlan | None, launch: LaunchPlan, name: str) -> str:
         grid.pop()
     shape = f"({grid[0]},)" if len(grid) == 1 else f"({', '.join(grid)})"
     given = [f"{a}[{loop.variable}]" if loop and a in loop.slices else a for a in launch.arguments]
+    constants = [f"{k}={to_python(e)}" if launch.named else k for k, e in launch.constexprs.items()]
     arguments = textwrap.fill(
-        ", ".join((*given, *launch.constexprs)) + ",", 96 if loop is None else 92,
+        ", ".join((*given, *constants)) + ",", 96 if loop is None else 92,
         initial_indent=" " * 8, subsequent_indent=" " * 8, break_on_hyphens=False,
     )  # fmt: skip
     options = f"num_warps={to_python(launch.warps)}, num_stages={to_python(launch.stages)}"

@@ -44,16 +44,17 @@ def task_of(record: Record) -> Task:
     with tempfile.TemporaryDirectory(prefix="mkgen-task-") as scratch:
         path = Path(scratch) / "task.py"  # the record's own name for it may be any path
         path.write_text(source)
-        return kept_task(record, load_task(path, record.task))
+        return task_from(record, load_task(path, record.task))
 
 
-def kept_task(record: Record, loaded: Task) -> Task:
-    """`loaded`, with everything but its reference as the record says. UserError."""
-    document = record.task_document or {}
+def task_from(record: Record, loaded: Task) -> Task:
+    """The task as it was judged, with the reference of `loaded`; nothing of it is run. UserError.
+
+    The rest comes from the record: --shape, --dtype and --precision may have changed it.
+    """
     try:
-        kept = _in_order(document, loaded)
+        kept = _in_order(record.task_document or {}, loaded)
         inputs = {key: Tensor(**value) for key, value in kept["inputs"].items()}
-        # the rest comes from the record: --shape, --dtype and --precision may have changed it
         task = Task(**{**kept, "inputs": inputs, "reference": loaded.reference})
     except (ValidationError, TypeError, AttributeError, KeyError) as error:
         raise UserError(f"the task in the record of {record.task} is broken: {error}") from error
@@ -85,9 +86,13 @@ def _ordered(values: Mapping[str, Any], like: Iterable[str]) -> dict[str, Any]:
 
 def candidate_of(record: Record) -> tuple[Generator, TemplateCandidate]:
     """The generator and the candidate with the record's templates and parameters. UserError."""
+    return candidate_for(record, task_of(record))
+
+
+def candidate_for(record: Record, task: Task) -> tuple[Generator, TemplateCandidate]:
+    """As `candidate_of`, for the task that `record` is known to be of."""
     if record.variant is None:
         raise UserError(f"the record of {record.task} has no variant: nothing was generated")
-    task = task_of(record)
     backend = backend_named(record.target.backend)
     if record.target.arch not in backend.archs:
         hint = nearest(record.target.arch, backend.archs)

@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
@@ -26,6 +26,7 @@ from mkgen.cli.present import (
 )
 from mkgen.cli.request import precision_of, resolve_target, resolve_tasks, settings_of
 from mkgen.cli.show import read_run
+from mkgen.cli.sources import SourcesRun, submissions
 from mkgen.codegen.backend import Backend
 from mkgen.codegen.candidate import Generator
 from mkgen.codegen.registry import backends, broken_backends
@@ -52,6 +53,11 @@ from mkgen.tune.winners import Winners
                  help="Targets. Repeatable."),
     click.option("--backend", "names_of_backends", multiple=True, metavar="NAME",
                  help="Backends, each at its usual arch. Repeatable."),
+    click.option("--source", "sources", multiple=True, metavar="FILE|DIR",
+                 help="Kernels of others instead of templates: a native file, a ModelNew file, a "
+                 "package. Repeatable."),
+    click.option("--allow-library", is_flag=True,
+                 help="With --source: library operations in the text are no reason to refuse it."),
     click.option("--all", "everything", is_flag=True, help="Every task, on every backend."),
     options.shape,
     options.dtype,
@@ -74,6 +80,8 @@ def command(
     names: tuple[str, ...],
     targets: tuple[str, ...],
     names_of_backends: tuple[str, ...],
+    sources: tuple[str, ...],
+    allow_library: bool,
     everything: bool,
     shapes: tuple[str, ...],
     dtype: str | None,
@@ -101,18 +109,18 @@ def command(
     mkgen eval --task 'conv*' --backend hip --backend cuda -j 2
     mkgen eval --all --out runs/night --resume --junit results.xml
     mkgen eval --all --toolchain hip=/opt/rocm/bin/hipcc --baseline runs/yesterday
+    mkgen eval --source softmax.cu --task softmax --target cuda:sm_90a
     """
-    if not (names or targets or names_of_backends or everything):
-        raise UserError("say what to evaluate: --task, --backend, --target, or --all")
-    pairs = _pairs(targets, names_of_backends)
-    broken = {} if targets or names_of_backends else broken_backends()
+    if not (names or targets or names_of_backends or everything or sources):
+        raise UserError("say what to evaluate: --task, --backend, --target, --source, or --all")
+    pairs = _pairs(targets, names_of_backends, everywhere=not sources)
+    broken = {} if targets or names_of_backends or sources else broken_backends()
     for name, reason in broken.items():
         say(f"backend {name} is left out, its plug-in is broken: {reason}")
     for file in (junit, csv_file):
         _check_writable(file)
     before = read_run(_records_file(baseline)) if baseline else None
-    chosen = _task_names(names)
-    winners = Winners()
+    chosen = _task_names(names) if names or not sources else []
     store = RunStore(_run_directory(out, resume))
     try:
         tasks = [
@@ -121,9 +129,14 @@ def command(
             for task in resolve_tasks(name, shapes, dtype)
         ]
         settings = settings_of(seed=seed, timeout=timeout, required=required, on_device=on_device)
-        run = _Run(store, settings, resume, winners)
+        run: _Run | SourcesRun
         with progress(not as_json) as advance:
-            run.go([(t, b, g) for t in tasks for b, g in pairs], jobs, advance)
+            if sources:
+                run = SourcesRun(store, replace(settings, allow_library=allow_library), resume)
+                run.go(submissions(sources, tasks, pairs), jobs, advance)
+            else:
+                run = _Run(store, settings, resume, Winners())
+                run.go([(t, b, g) for t in tasks for b, g in pairs], jobs, advance)
     finally:
         store.close()
     _report(run.records, store, junit, csv_file)
@@ -146,10 +159,12 @@ def command(
     return EXIT_FAILED if worse and code in (0, EXIT_MISSING) else code
 
 
-def _pairs(targets: Sequence[str], names: Sequence[str]) -> list[tuple[Backend, Target]]:
+def _pairs(
+    targets: Sequence[str], names: Sequence[str], *, everywhere: bool
+) -> list[tuple[Backend, Target]]:
     pairs = [resolve_target(t, None) for t in targets]
     pairs += [resolve_target(None, b) for b in names]
-    return pairs or [resolve_target(None, b) for b in backends()]
+    return pairs or [resolve_target(None, b) for b in backends() if everywhere]
 
 
 def _report(

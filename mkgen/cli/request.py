@@ -216,7 +216,7 @@ def _check_expressions(task: Task, given: dict[str, tuple[int, ...]], sizes: Siz
 
 
 def _runs_on_a_cpu(task: Task) -> bool:
-    """Whether the bench sizes are so small that a check runs them; UserError when they are refused."""
+    """Whether the bench sizes are so small that a check runs them. UserError for refused ones."""
     from torch._subclasses.fake_tensor import (
         DataDependentOutputException,
         DynamicOutputShapeException,

@@ -115,6 +115,10 @@ class Executor(ABC):
     schedules: ClassVar[tuple[str, ...]] = ("",)
     """Thread orders that must all give the right result."""
 
+    def reads(self, program: Program) -> bool:
+        """Whether programs in its language are what it is made for at all."""
+        return program.sources[-1].language != "python"
+
     def orders(self, program: Program) -> tuple[str, ...]:
         """Those of `schedules` that may differ for `program`; the first is always among them."""
         return self.schedules
@@ -182,6 +186,10 @@ class Backend(ABC):
     """Why a dtype is not among `dtypes`, or what becomes of one that is."""
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {}
     """Compiler options by precision class; never one that loosens arithmetic in `strict`."""
+    runs_modules: ClassVar[bool] = False
+    """Whether it runs files that define ModelNew (mkgen.codegen.torch_module)."""
+    headers: ClassVar[frozenset[str]] = frozenset()
+    """Headers that a foreign text may include beside those of C and C++."""
     compilers: ClassVar[tuple[str, ...]] = ()
     """Kinds of binary that `--toolchain` may name: `("hipcc", "clang")`; none: it has no choice.
 

@@ -39,6 +39,8 @@ class LaunchPlan:
     """The loop it is launched in, once a round."""
     call: str = ""
     """Functional dialects: the lines of the host function that make the call."""
+    named: bool = False
+    """Block dialects: whether constants are passed by name, in the head of a user's own kernel."""
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
         requirements += [(f"{to_python(loop.count)} > {n}", rounds > n) for n in (1, 2)]
     kernels_text = printer.separator.join(parts)
     constants = {k: int(v) for k, v in shown.items() if _names(k, kernels_text, launches)}
-    name = printer.launcher_name(request.task.name, _main_dtype(graph))
+    name = printer.launcher_name(request.task.name, main_dtype(graph))
     plan = _plan(request, printer, name, launches, values, constants)
     launcher = printer.launcher(plan)
     own = printer.parameters(_by_kernel(request, constants))
@@ -91,7 +91,7 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
         name=f"{request.task.name}{printer.extension}", language=printer.language, head=head,
         preamble=printer.preamble(body), sizes=size_text, body=body,
     )  # fmt: skip
-    made = _steps(plan, source.name, printer, {**values, **constants})
+    made = launch_steps(plan, source.name, printer, {**values, **constants})
     return Program(
         task=request.task.name,
         task_hash=request.task.hash,
@@ -112,7 +112,8 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
     )
 
 
-def _main_dtype(graph: Graph) -> str:
+def main_dtype(graph: Graph) -> str:
+    """The dtype a launcher is named after: the first floating one, else the first output's."""
     floats = (t.dtype for t in graph.tensors.values() if "float" in t.dtype)
     return next(floats, graph.tensors[graph.outputs[0]].dtype)
 
@@ -323,7 +324,7 @@ def _plan(
     )
 
 
-def _steps(
+def launch_steps(
     plan: Plan, source: str, printer: DialectPrinter, values: Mapping[str, int]
 ) -> tuple[Step, ...]:
     """Launches in order, those of a loop inside a Repeat."""

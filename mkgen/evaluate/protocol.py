@@ -23,6 +23,7 @@ from mkgen.evaluate.limits import TargetLimits, artifact_excess, launch_excess, 
 from mkgen.evaluate.oracle import Judge
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.process import WorkerFailure
+from mkgen.evaluate.tripwires import candidate_findings, told
 from mkgen.program import Artifact, PrecisionClass, Program
 from mkgen.record import Evidence, EvidenceKind, Record, Status, WorkloadResult
 from mkgen.target import Target
@@ -77,6 +78,8 @@ class Settings:
     sanitize: bool = False
     """Whether executors of kind `sanitized` run, too: slower builds that see races, wild accesses
     and unwritten values; also where `require` names the kind."""
+    allow_library: bool = False
+    """Whether a foreign text may call a library's operations; else it is refused."""
     heldout_schedules: bool = False
     """Whether held-out sizes run in every schedule, not in the first only."""
     compile_timeout: float = 300.0
@@ -111,6 +114,7 @@ class _Evaluation:
         self.artifacts: list[Artifact] = []
         self.evidence: list[Evidence] = []
         self.results: list[WorkloadResult] = []
+        self.checks: list[str] = []
         self.withheld: list[str] = []
         """Why a kind of evidence that could have been given is not."""
 
@@ -133,6 +137,7 @@ class _Evaluation:
     def _go(self) -> None:
         self._controls()
         programs = self._programs()
+        self._tripwires(programs.bench)
         excess = launch_excess(programs.bench, self.limits)
         if excess:
             raise Stop(Status.OVER_LIMIT, excess)
@@ -149,7 +154,7 @@ class _Evaluation:
         on_device = settings.device or any(kind in _ON_DEVICE for kind in required)
         sanitize = settings.sanitize or EvidenceKind.SANITIZED in required
         wanted = {"emulate": settings.emulate, "device": on_device}
-        executors = self.candidate.backend.executors()
+        executors = [e for e in self.candidate.backend.executors() if self._reads(e)]
         plain = [e for e in executors if e.kind is not EvidenceKind.SANITIZED and wanted[e.role]]
         sanitizers = [
             e
@@ -166,6 +171,15 @@ class _Evaluation:
             raise Stop(Status.BAD_TASK, str(error)) from error
         if reason:
             raise Stop(Status.BAD_TASK, f"task {self.candidate.task.name}, {reason}")
+
+    def _tripwires(self, bench: Program) -> None:
+        """Stop when a foreign text says what no kernel of its own needs."""
+        if is_trusted(self.candidate):
+            return
+        found = candidate_findings(self.candidate, bench, allow_library=self.settings.allow_library)
+        self.checks.append("tripwires")
+        if found:
+            raise Stop(Status.REFUSED, told(found))
 
     def _programs(self) -> Programs:
         workloads = self.candidate.task.workloads()
@@ -217,6 +231,8 @@ class _Evaluation:
             )
             raise
         self.artifacts.append(artifact)
+        if artifact.format == "python":
+            return artifact  # no compiler has seen it
         self.evidence.append(
             Evidence(
                 kind=EvidenceKind.COMPILED,
@@ -245,12 +261,23 @@ class _Evaluation:
     def _verdict(self) -> tuple[Status, str]:
         kinds = {e.kind for e in self.evidence}
         missing = [kind.value for kind in self.settings.require if kind not in kinds]
-        reasons = "; ".join(self.withheld) or "the backend has no executor for it"
+        only = "only a device runs it (--device)" if self._left_out() else ""
+        reasons = "; ".join(self.withheld) or only or "the backend has no executor for it"
         if missing:
             return Status.EVIDENCE_MISSING, f"no {', '.join(missing)} evidence: {reasons}"
         if not kinds.intersection(_EXECUTED):
-            return Status.EVIDENCE_MISSING, f"compiled, but not seen to be right: {reasons}"
+            seen = "compiled, but not" if EvidenceKind.COMPILED in kinds else "not"
+            return Status.EVIDENCE_MISSING, f"{seen} seen to be right: {reasons}"
         return Status.PASS, ""
+
+    def _left_out(self) -> bool:
+        """Whether an executor on a device was there and not asked for."""
+        asked = {executor.name for executor in self._executors()}
+        executors = [e for e in self.candidate.backend.executors() if self._reads(e)]
+        return any(e.role == "device" and e.name not in asked for e in executors)
+
+    def _reads(self, executor: Executor) -> bool:
+        return self.bench is None or executor.reads(self.bench)
 
     def _record(self, status: Status, reason: str, seconds: float) -> Record:
         variant = self.bench.variant if self.bench else None
@@ -270,6 +297,7 @@ class _Evaluation:
             artifacts=tuple(self.artifacts),
             task_document=self.candidate.task.model_dump(mode="json"),
             origin=self.candidate.origin,
+            checks=tuple(self.checks),
             seconds=seconds,
             mkgen_version=mkgen_version(),
         )

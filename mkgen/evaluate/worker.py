@@ -78,6 +78,7 @@ def failure(error: BaseException, job: str) -> dict[str, str]:
         InputChangedError,
         MissingError,
         MkgenError,
+        RefusedError,
         SanitizerError,
         UserError,
         WrongArchError,
@@ -100,6 +101,8 @@ def failure(error: BaseException, job: str) -> dict[str, str]:
         status = "input-changed"
     elif isinstance(error, SanitizerError):
         status = "sanitizer-finding"
+    elif isinstance(error, RefusedError):
+        status = "refused"
     elif isinstance(error, ExecutionError) or runs:
         status = "crashed"
     else:

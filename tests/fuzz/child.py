@@ -1,4 +1,4 @@
-"""One surface in a process of its own: `python -m tests.fuzz.child NAME RUNS SECONDS SEED DRIVER DIR`.
+"""One surface in a process of its own: `tests.fuzz.child NAME RUNS SECONDS SEED DRIVER DIR`.
 
 Each input is in the file DIR/current before it is parsed, so that a parent can tell what hung or
 killed this process; the tally is left in DIR/tally.json.
@@ -77,7 +77,8 @@ def _write(path: Path, tally: Tally) -> None:
         "slowest": tally.slowest,
         "slowest_input": text(tally.slowest_input),
         "crashes": [
-            {"kind": c.kind, "message": c.message.encode(errors="replace").decode(), "data": text(c.data)}
+            {"kind": c.kind, "message": c.message.encode(errors="replace").decode(),
+            "data": text(c.data)}
             for c in tally.crashes.values()
         ],
         "resident_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,

@@ -68,8 +68,8 @@ def by_coverage(
 
     options = [
         f"-seed={seed + 1}", f"-max_len={surface.longest * 4}", "-len_control=0", "-rss_limit_mb=0",
-        "-malloc_limit_mb=0", "-timeout=3600", "-verbosity=0", "-print_final_stats=0", "-detect_leaks=0",
-        "-handle_abrt=0",
+        "-malloc_limit_mb=0", "-timeout=3600", "-verbosity=0", "-print_final_stats=0",
+        "-detect_leaks=0", "-handle_abrt=0",
     ]  # fmt: skip
     atheris.Setup([sys.argv[0], *options, str(corpus)], one, custom_mutator=own)
     atheris.Fuzz()

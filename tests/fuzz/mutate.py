@@ -14,8 +14,8 @@ Mutation = Callable[[random.Random, bytes, tuple[bytes, ...]], bytes]
 
 #: Numbers at which parsers break: past 32, 64 and 128 bits, past Python's limit of 4300 digits.
 NUMBERS = (
-    b"0", b"-1", b"1", b"2147483648", b"9223372036854775808", b"1e999", b"-1e999", b"1e-999", b"nan",
-    b"inf", b"0.1", b"1_000", b"007", b"0x10", b"1" + b"0" * 5000, b"0x" + b"f" * 5000,
+    b"0", b"-1", b"1", b"2147483648", b"9223372036854775808", b"1e999", b"-1e999", b"1e-999",
+    b"nan", b"inf", b"0.1", b"1_000", b"007", b"0x10", b"1" + b"0" * 5000, b"0x" + b"f" * 5000,
     b"2**10**9", b"1<<10**9", b"9" * 400, b"4300", b"1.5e308", b"true", b"-0",
 )  # fmt: skip
 _ODD = (
@@ -134,9 +134,10 @@ def _toml(chance: random.Random, data: bytes, tokens: tuple[bytes, ...]) -> byte
     lines = data.split(b"\n")
     at = chance.randrange(len(lines))
     key, equals, _ = lines[at].partition(b"=")
-    values = (*NUMBERS, b"[]", b"{}", b'""', b"[[]]", b"1979-05-27", b"07:32:00", b"'''", b'"\\u0000"',
-              b'["x", 1]', b"{a.b.c = 1}", b"[1, true, 'x']", b'"N"', b'["1"]', b'["' + b"0" * 99 + b'"]',
-              b'"' + b"x" * 3000 + b'"', b"false", b"-9223372036854775808")  # fmt: skip
+    values = (*NUMBERS, b"[]", b"{}", b'""', b"[[]]", b"1979-05-27", b"07:32:00", b"'''",
+              b'"\\u0000"', b'["x", 1]', b"{a.b.c = 1}", b"[1, true, 'x']", b'"N"', b'["1"]',
+              b'["' + b"0" * 99 + b'"]', b'"' + b"x" * 3000 + b'"', b"false",
+              b"-9223372036854775808")  # fmt: skip
     match chance.randrange(5):
         case 0 if equals:
             lines[at] = key + b"= " + chance.choice(values)
@@ -189,7 +190,8 @@ def _loads(data: bytes) -> Any:
 
 def _value(chance: random.Random, old: Any) -> Any:
     like: list[Any] = {
-        str: ["", "x" * 400, "\0", "\ud800", "../../x", "/dev/zero", "a\nb", "\x1b[2J", "pass", "é" * 90,
+        str: ["", "x" * 400, "\0", "\ud800", "../../x", "/dev/zero", "a\nb", "\x1b[2J", "pass",
+        "é" * 90,
               f"{old}{old}", "[red]", "{}", "1" * 5000, "timed-out", "/etc/passwd", "."],
         int: [0, -1, 1, 2**31, 2**63, 2**64, 10**400, -(10**30), 1.5],
         float: [0.0, -1.0, 1e308, float("inf"), float("nan"), 10**400, 5e-324, -1e308],
@@ -207,10 +209,11 @@ def _value(chance: random.Random, old: Any) -> Any:
 
 def _operator(chance: random.Random, data: bytes, tokens: tuple[bytes, ...]) -> bytes:
     at = _place(chance, data)
-    words = (b"+", b"-", b"*", b"//", b"%", b"<", b"==", b" and ", b" or ", b" if 1 else ", b"**", b"<<",
-             b"(", b")", b",", b"N", b"ceil_div(", b"min(", b"max(", b"is_power_of_two(", b"/", b"@", b".",
-             b"[0]", b":=", b" in ", b" is ", b"0", b"~", b"not ", b"f''", b"''", b"...", b"1j", b"1.5",
-             b"*N", b"**N", b"x=1", b"lambda: ", b" for N in N", b"yield", b"await N")  # fmt: skip
+    words = (b"+", b"-", b"*", b"//", b"%", b"<", b"==", b" and ", b" or ", b" if 1 else ", b"**",
+             b"<<", b"(", b")", b",", b"N", b"ceil_div(", b"min(", b"max(", b"is_power_of_two(",
+             b"/", b"@", b".", b"[0]", b":=", b" in ", b" is ", b"0", b"~", b"not ", b"f''", b"''",
+             b"...", b"1j", b"1.5", b"*N", b"**N", b"x=1", b"lambda: ", b" for N in N", b"yield",
+             b"await N")  # fmt: skip
     return data[:at] + b"".join(chance.choices(words, k=chance.choice((1, 1, 2, 5)))) + data[at:]
 
 

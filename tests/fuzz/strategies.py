@@ -23,8 +23,9 @@ _INTEGERS = st.one_of(
 _OPERATORS = st.sampled_from(
     ["+", "-", "*", "//", "%", "<", "==", ">=", " and ", " or ", "**", "<<", "/", ",", " in ", ":="]
 )
-_NESTS = st.sampled_from(["({})", "[{}]", "-{}", "not {}", "min({}, 1)", "{{'a': {}}}", "1+{}", "{}+1",
-                          "1 if {} else 2", "lambda: {}", "f({})", "{} and 1", "~{}", "x[{}]"])  # fmt: skip
+_NESTS = st.sampled_from(["({})", "[{}]", "-{}", "not {}", "min({}, 1)", "{{'a': {}}}", "1+{}",
+                          "{}+1", "1 if {} else 2", "lambda: {}", "f({})", "{} and 1", "~{}",
+                          "x[{}]"])  # fmt: skip
 
 
 def _chain(part: str, operator: str, count: int) -> str:

@@ -1,11 +1,13 @@
-"""While data is parsed nothing may be run, imported, started or opened: an audit hook sees to it."""
+"""While data is parsed nothing may be run, imported or opened: an audit hook sees to it."""
 
 from __future__ import annotations
 
 import ast
+import encodings.unicode_escape
 import os
 import symtable
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +27,8 @@ _OF_PATHS = frozenset(
      "tempfile.mkstemp", "tempfile.mkdtemp"]
 )  # fmt: skip
 _OWN = str(ROOT / "hardware_profiles")
+#: Modules that Python's parser loads when a string has an escape; loaded here, before it does.
+_LOADED = (encodings.unicode_escape, unicodedata)
 _armed = False
 _allowed = ""
 _seen: list[str] = []

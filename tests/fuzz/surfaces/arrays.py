@@ -42,5 +42,6 @@ def seeds() -> list[bytes]:
 
 SURFACE = Surface(
     "arrays", target, seeds, "jsonl",
-    (b"name", b"dtype", b"shape", b"file", b"float32", b"bool", b"0.bin", b"index.json", b"..", _SEPARATOR),
+    (b"name", b"dtype", b"shape", b"file", b"float32", b"bool", b"0.bin", b"index.json", b"..",
+    _SEPARATOR),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from mkgen.errors import UserError
@@ -43,10 +44,8 @@ def _use(expression: Expression) -> None:
         return  # printing may be longer than what it was read from, and too long
     other = _value(again, values)
     assert found is None or other is None or found == other, (text, found, other)
-    try:
+    with contextlib.suppress(UserError):
         to_c(expression)
-    except UserError:
-        pass
 
 
 def _value(expression: Expression, values: dict[str, int]) -> int | None:
@@ -63,8 +62,8 @@ def seeds() -> list[bytes]:
         for match in re.findall(rb'"([^"\n]*(?:[-+*/%<>]|ceil_div)[^"\n]*)"', data)
     }
     own = [b"N", b"1", b"a if b else c", b"not a and b or c", b"is_power_of_two(N)", b"-N // K",
-           b"min(N, ROWS, 3) % 2 == max(1, COLS)", b"ceil_div(ROWS * COLS, THREADS)", b"N, 2 * ROWS",
-           b"(N != 1) >= (2 < 3)"]  # fmt: skip
+           b"min(N, ROWS, 3) % 2 == max(1, COLS)", b"ceil_div(ROWS * COLS, THREADS)",
+           b"N, 2 * ROWS", b"(N != 1) >= (2 < 3)"]  # fmt: skip
     return [*own, *sorted(found)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 from mkgen.codegen.template import Template
@@ -11,7 +12,8 @@ from mkgen.expression import evaluate, parse
 from ..surface import Surface, files, scratch
 
 _FACTS = {"rows": 4096, "cols": 33, "depth": 64, "batch": 2, "passes": 2, "input_bytes": 1 << 20,
-          "output_bytes": 1 << 20, "threads_per_block": 1024, "shared_bytes": 65536, "sub_group": 64}  # fmt: skip
+          "output_bytes": 1 << 20, "threads_per_block": 1024, "shared_bytes": 65536,
+          "sub_group": 64}  # fmt: skip
 #: Parameter sets looked at; a search looks at all.
 _SETS = 20
 
@@ -28,13 +30,12 @@ def target(data: bytes) -> None:
         return
     spec = template.spec
     texts = (*spec.launch.grid, *spec.launch.block, spec.launch.dynamic_shared, spec.launch.warps,
-             spec.launch.stages, *spec.launch.constexprs.values(), spec.shared_bytes, spec.cost.bytes,
+             spec.launch.stages, *spec.launch.constexprs.values(), spec.shared_bytes,
+             spec.cost.bytes,
              spec.cost.operations, spec.cost.efficiency)  # fmt: skip
     for text, values in itertools.product(texts, chosen[:2]):
-        try:
+        with contextlib.suppress(UserError):
             evaluate(parse(text), {**_FACTS, **values})
-        except UserError:
-            pass
 
 
 def seeds() -> list[bytes]:
@@ -56,6 +57,7 @@ grid = ["rows"]
 
 SURFACE = Surface(
     "front-matter", target, seeds, "toml",
-    (b"kind", b"dialect", b"tags", b"parameters", b"constraints", b"launch", b"grid", b"block", b"cost",
+    (b"kind", b"dialect", b"tags", b"parameters", b"constraints", b"launch", b"grid", b"block",
+    b"cost",
      b"warps", b"constexprs", b"+++\n", b"dtypes", b"targets", b"THREADS", b"requirements"),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from mkgen.cli.again import kept_task, read_record
+from mkgen.cli.again import read_record, task_from
 from mkgen.cli.verify import differences
 from mkgen.errors import UserError
 from mkgen.evaluate.cache import CompileCache
@@ -27,7 +27,8 @@ def _real() -> tuple[Record, Task, Program]:
     source = Source(name="k.hip", language="hip", head="", sizes="", body="x")
     program = Program(
         task=record.task, task_hash="", workload="bench", target=record.target, sources=(source,),
-        buffers=(), steps=(), variant=Variant(templates=(), parameters={}, index_bits=32), launcher="l",
+        buffers=(), steps=(), variant=Variant(templates=(), parameters={}, index_bits=32),
+        launcher="l",
         constants={},
     )  # fmt: skip
     return record, load_task(path), program
@@ -44,7 +45,7 @@ def target(data: bytes) -> None:
     try:
         record = read_record(directory)
         differences(directory, record, real, program)
-        kept_task(record, loaded)
+        task_from(record, loaded)
     except UserError:
         pass
 
@@ -69,7 +70,8 @@ def seeds() -> list[bytes]:
 
 SURFACE = Surface(
     "package", target, seeds, "json",
-    (b"files", b"artifacts", b"path", b"task_document", b"inputs", b"bench", b"check", b"heldout", b"init",
+    (b"files", b"artifacts", b"path", b"task_document", b"inputs", b"bench", b"check", b"heldout",
+    b"init",
      b"source", b"shape", b"sha", b"status", b"message", b"log"),
     1 << 16,
 )  # fmt: skip

@@ -43,5 +43,6 @@ title = "T"
 
 SURFACE = Surface(
     "profile", target, seeds, "toml",
-    (b"name", b"facts", b"sources", b"archs", b"kind", b"value", b"unit", b"source", b"note", b"cores"),
+    (b"name", b"facts", b"sources", b"archs", b"kind", b"value", b"unit", b"source", b"note",
+    b"cores"),
 )  # fmt: skip

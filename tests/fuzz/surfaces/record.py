@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import lzma
 from functools import cache
 
@@ -23,14 +24,10 @@ def target(data: bytes) -> None:
     directory.mkdir(exist_ok=True)
     (directory / "record.json").write_bytes(data)
     (directory / "records.jsonl").write_bytes(data)
-    try:
+    with contextlib.suppress(UserError):
         _use(read_record(directory))
-    except UserError:
-        pass
-    try:
+    with contextlib.suppress(UserError):
         names(read_run(directory / "records.jsonl"))
-    except UserError:
-        pass
     try:
         store = RunStore(directory)
         for record in store.records():
@@ -65,7 +62,8 @@ def seeds() -> list[bytes]:
 
 SURFACE = Surface(
     "record", target, seeds, "jsonl",
-    (b"status", b"evidence", b"target", b"error", b"seconds", b"variant", b"task_document", b"pass", b"timing",
+    (b"status", b"evidence", b"target", b"error", b"seconds", b"variant", b"task_document", b"pass",
+    b"timing",
      b"parameters", b"artifacts", b"parameter_source", b"reason", b"sizes"),
     1 << 16,
 )  # fmt: skip

@@ -53,7 +53,8 @@ def target(data: bytes) -> None:
 def _store(failure: WorkerFailure) -> None:
     """What the failure says goes into a record, which goes to a disk and to a screen."""
     made = Record(
-        task="t", task_hash="", target="hip:gfx942", precision="strict", status=failure.status,  # type: ignore[arg-type]
+        task="t", task_hash="", target="hip:gfx942", precision="strict", status=failure.status,
+        # type: ignore[arg-type]
         reason=failure.message, evidence=(), results=(), error=None, parameters={}, variant=None,
         text_sha="", artifacts=(), seconds=0.0, mkgen_version="0",
     )  # fmt: skip
@@ -72,8 +73,8 @@ def seeds() -> list[bytes]:
     ran_on = {"vendor": "amd", "arch": "gfx942", "name": "MI300X"}
     artifact = {
         "arch": "gfx942", "format": "hsaco", "path": str(scratch() / "a.hsaco"), "sha": "0a",
-        "resources": {"k": {"registers": 3}}, "compiler": "clang", "compiler_sha": "0b", "command": "c",
-        "isa_path": None, "checked": "e_flags", "seconds": 0.5,
+        "resources": {"k": {"registers": 3}}, "compiler": "clang", "compiler_sha": "0b",
+        "command": "c", "isa_path": None, "checked": "e_flags", "seconds": 0.5,
     }  # fmt: skip
     results: list[Any] = [
         None, "a reason", [1e-4, 2e-4], artifact,
@@ -86,6 +87,7 @@ def seeds() -> list[bytes]:
 
 SURFACE = Surface(
     "reply", target, seeds, "json",
-    (b"nonce", b"result", b"error", b"status", b"message", b"log", _NONCE.encode(), b"pass", b"crashed",
+    (b"nonce", b"result", b"error", b"status", b"message", b"log", _NONCE.encode(), b"pass",
+    b"crashed",
      b"unsupported", b"path", b"ran_on", b"seconds", b"/dev/zero", b"/etc/shadow"),
 )  # fmt: skip

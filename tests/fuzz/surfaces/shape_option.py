@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import cache
 
 from mkgen.cli.request import resized
@@ -19,10 +20,8 @@ def _tasks() -> tuple[Task, ...]:
 def target(data: bytes) -> None:
     shapes = text_of(data).split("\n")
     for task in _tasks():
-        try:
+        with contextlib.suppress(UserError):
             resized(task, shapes)
-        except UserError:
-            pass
 
 
 def seeds() -> list[bytes]:

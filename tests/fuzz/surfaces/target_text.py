@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import cache
 from unittest.mock import patch
 
@@ -25,10 +26,8 @@ def target(data: bytes) -> None:
     # which plug-ins are installed is looked up on disk each time, whatever the text is
     with patch.object(registry, "_entries", _entries):
         for named in ((text, None), (None, text)):
-            try:
+            with contextlib.suppress(UserError, MissingError):
                 resolve_target(*named)
-            except (UserError, MissingError):
-                pass
 
 
 _entries = cache(registry._entries)
@@ -40,5 +39,6 @@ def seeds() -> list[bytes]:
 
 
 SURFACE = Surface(
-    "target", target, seeds, "line", (b"hip", b"cuda", b":", b"@", b"gfx942", b"sm_90a", b"h200", b"cpu")
+    "target", target, seeds, "line", (b"hip", b"cuda", b":", b"@", b"gfx942", b"sm_90a", b"h200",
+    b"cpu")
 )  # fmt: skip

@@ -31,9 +31,11 @@ def seeds() -> list[bytes]:
 
 SURFACE = Surface(
     "task-file", target, seeds, "python",
-    (b"def get_inputs():\n return [torch.rand(N)]\n", b"class Model(nn.Module):\n pass\n", b"nonlocal x\n",
-     b"global x\n", b"import mkgen\n", b"Task(", b"a, b = 16, 32\n", b"shape = (64, 128)\n", b"return\n",
-     b"yield", b"async def f(): pass\n", b"\n    ", b"lambda x: ", b"match x:\n case {**y}: pass\n",
-     b"# -*- coding: utf-16 -*-\n", b"# coding: nosuch\n", b"def f(x, x): pass\n", b"from __future__ import y\n",
-     b"*a, b = c\n", b"x: int = 0xffff\n", b"def f[T](): pass\n", b"type X = int\n"),
+    (b"def get_inputs():\n return [torch.rand(N)]\n", b"class Model(nn.Module):\n pass\n",
+    b"nonlocal x\n",
+     b"global x\n", b"import mkgen\n", b"Task(", b"a, b = 16, 32\n", b"shape = (64, 128)\n",
+     b"return\n", b"yield", b"async def f(): pass\n", b"\n    ", b"lambda x: ",
+     b"match x:\n case {**y}: pass\n", b"# -*- coding: utf-16 -*-\n", b"# coding: nosuch\n",
+     b"def f(x, x): pass\n", b"from __future__ import y\n", b"*a, b = c\n", b"x: int = 0xffff\n",
+     b"def f[T](): pass\n", b"type X = int\n"),
 )  # fmt: skip

@@ -9,10 +9,11 @@ from mkgen.tune.journal import Journal
 from ..surface import Surface, scratch
 
 _TRIAL = {
-    "schema_version": 1, "session": "0a", "task": "relu", "target": "cuda:sm_90a@h200", "device": "NVIDIA H200",
-    "sizes": {"N": 16}, "templates": ["c/pointwise"], "parameters": {"THREADS": 128, "KEEP": True},
-    "variant": "c/pointwise THREADS=128", "text_sha": "0b", "samples": 5, "seconds": [1e-4, 2e-4],
-    "status": "pass", "reason": "", "estimate_seconds": 1e-4, "checked": "check1",
+    "schema_version": 1, "session": "0a", "task": "relu", "target": "cuda:sm_90a@h200",
+    "device": "NVIDIA H200", "sizes": {"N": 16}, "templates": ["c/pointwise"],
+    "parameters": {"THREADS": 128, "KEEP": True}, "variant": "c/pointwise THREADS=128",
+    "text_sha": "0b", "samples": 5, "seconds": [1e-4, 2e-4], "status": "pass", "reason": "",
+    "estimate_seconds": 1e-4, "checked": "check1",
 }  # fmt: skip
 
 

@@ -11,8 +11,9 @@ from ..surface import Surface, scratch
 _WINNER = {
     "task": "relu", "computation": "0a", "workload_class": "N=2^12", "target": "cuda:sm_90a@h200",
     "precision": "strict", "toolchain": "NVRTC", "template_sha": "0b", "text_sha": "0c",
-    "templates": ["c/pointwise"], "parameters": {"THREADS": 128}, "sizes": {"N": 4096}, "seconds": 1e-4,
-    "samples": 21, "device": "NVIDIA H200", "measured": "2026-11-21", "trials": 9, "legal": 12,
+    "templates": ["c/pointwise"], "parameters": {"THREADS": 128}, "sizes": {"N": 4096},
+    "seconds": 1e-4, "samples": 21, "device": "NVIDIA H200", "measured": "2026-11-21", "trials": 9,
+    "legal": 12,
 }  # fmt: skip
 
 

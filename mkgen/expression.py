@@ -212,7 +212,7 @@ def _convert(node: ast.expr, text: str, depth: int) -> Expression:
 def _bounded(value: int) -> int:
     if value.bit_length() > _MAX_BITS:
         raise UserError(
-            f"a number of {value.bit_length()} bits in an expression; {_MAX_BITS} are allowed"
+            f"an expression's value is too large: {value.bit_length()} bits, at most {_MAX_BITS}"
         )
     return value
 

@@ -8,31 +8,37 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import os
+import multiprocessing
 import platform
-import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from . import child
 from .child import HEADER
 from .drive import SLOWEST
 from .surface import ROOT
-from .surfaces import surfaces
 
 #: Wall-clock seconds without a new input after which a surface hangs; the machine may be busy.
 _HANG = 30.0
-_START = 300.0
-_NAME = __package__ or "tests.fuzz"
+#: Until the first input: a busy machine takes long to read the seeds.
+_START = 900.0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs each surface in a process of its own; 1 when one crashed, hung or was slow."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    here = importlib.util.find_spec("atheris") is not None
+    unguided = not here or "mutation" in (sys.argv if arguments is None else arguments)
+    if not unguided:
+        from .coverage import import_instrumented
+
+        import_instrumented()  # before anything else imports what is instrumented
+    from .surfaces import surfaces
+
     known = surfaces()
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--surface", default="all", help=f"all, or some of {', '.join(known)}")
     parser.add_argument("--runs", type=int, default=20_000, help="inputs per surface, at most")
     parser.add_argument("--seconds", type=float, default=60.0, help="per surface, at most")
@@ -50,13 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = [name for name in names if name not in known]
     if unknown:
         parser.error(f"no surface {unknown[0]!r}; there are {', '.join(known)}")
-    here = importlib.util.find_spec("atheris") is not None
     driver = chosen.driver or ("atheris" if here else "mutation")
     if not here:
         print("atheris is not installed (pip install 'mkgen[fuzz]'); inputs are mutated unguided")
     print(_HEAD)
-    with ThreadPoolExecutor(chosen.jobs) as pool:
-        rows = list(pool.map(lambda name: _run(name, driver, chosen), names))
+    rows = _run_all(names, driver, chosen)
     text = _report(rows, driver, chosen)
     print(text.rpartition("\n\n")[2].strip())
     if chosen.out:
@@ -70,46 +74,62 @@ _HEAD = (
 )
 
 
-def _run(name: str, driver: str, chosen: argparse.Namespace) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="mkgen-fuzz-", dir=_memory()) as text:
-        directory = Path(text)
-        words = [name, str(chosen.runs), str(chosen.seconds), str(chosen.seed), driver, text]
-        log = directory / "log"
-        began = time.monotonic()
-        with log.open("wb") as file:
-            child = subprocess.Popen(
-                [sys.executable, "-m", f"{_NAME}.child", *words],
-                stdout=file, stderr=file, cwd=ROOT, env={**os.environ, "TMPDIR": text},
-            )  # fmt: skip
-            hung = _follow(child, directory / "current")
-        seconds = time.monotonic() - began
-        row = _tally(directory, hung, log) | {"surface": name, "seconds": seconds}
+class _Running:
+    """One surface in a child of its own, forked when everything is imported already."""
+
+    def __init__(self, name: str, driver: str, chosen: argparse.Namespace) -> None:
+        self.name = name
+        self._directory = tempfile.TemporaryDirectory(prefix="mkgen-fuzz-", dir=_memory())
+        self.path = Path(self._directory.name)
+        words = [name, str(chosen.runs), str(chosen.seconds), str(chosen.seed), driver]
+        self.began = self._since = time.monotonic()
+        self._last = -1
+        context = multiprocessing.get_context("fork")
+        self.child = context.Process(target=child.forked, args=([*words, str(self.path)],))
+        self.child.start()
+
+    def poll(self) -> dict[str, Any] | None:
+        """What was seen, once the child has ended; a child that hangs is killed."""
+        hung = False
+        if self.child.is_alive():
+            count = _count(self.path / "current")
+            if count != self._last:
+                self._last, self._since = count, time.monotonic()
+            hung = time.monotonic() - self._since > (_HANG if count > 0 else _START)
+            if not hung:
+                return None
+            self.child.kill()
+        self.child.join()
+        seconds = time.monotonic() - self.began
+        row = _tally(self.path, hung) | {"surface": self.name, "seconds": seconds}
+        self._directory.cleanup()
+        return row
+
+
+def _run_all(names: list[str], driver: str, chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    waiting, running = list(names), list[_Running]()
+    rows: list[dict[str, Any]] = []
+    while waiting or running:
+        while waiting and len(running) < chosen.jobs:
+            running.append(_Running(waiting.pop(0), driver, chosen))
+        time.sleep(0.2)
+        for one in list(running):
+            row = one.poll()
+            if row is not None:
+                running.remove(one)
+                rows.append(row)
+                _show(row, chosen.crashes)
+    return sorted(rows, key=lambda row: names.index(row["surface"]))
+
+
+def _show(row: dict[str, Any], crashes: Path) -> None:
     print(_row(row), flush=True)
     for crash in row["crashes"]:
         data = base64.b64decode(crash["data"])
-        chosen.crashes.mkdir(parents=True, exist_ok=True)
-        path = chosen.crashes / f"{name}-{hashlib.sha256(data).hexdigest()[:12]}.bin"
+        crashes.mkdir(parents=True, exist_ok=True)
+        path = crashes / f"{row['surface']}-{hashlib.sha256(data).hexdigest()[:12]}.bin"
         path.write_bytes(data)
         print(f"  {crash['kind']}: {crash['message']!r}\n    {path}", flush=True)
-    return row
-
-
-def _follow(child: subprocess.Popen[bytes], current: Path) -> bool:
-    """Waits for the child; whether it hung, and was killed."""
-    last, since, limit = -1, time.monotonic(), _START
-    while True:
-        try:
-            child.wait(timeout=0.25)
-            return False
-        except subprocess.TimeoutExpired:
-            count = _count(current)
-        if count != last:
-            last, since = count, time.monotonic()
-            limit = _HANG if count > 0 else _START
-        elif time.monotonic() - since > limit:
-            child.kill()
-            child.wait()
-            return True
 
 
 def _count(current: Path) -> int:
@@ -120,7 +140,7 @@ def _count(current: Path) -> int:
         return 0
 
 
-def _tally(directory: Path, hung: bool, log: Path) -> dict[str, Any]:
+def _tally(directory: Path, hung: bool) -> dict[str, Any]:
     """What the child left; where it left nothing, the input at which it ended is the crash."""
     left = directory / "tally.json"
     if left.exists() and not hung:
@@ -128,7 +148,7 @@ def _tally(directory: Path, hung: bool, log: Path) -> dict[str, Any]:
         return found
     data = (directory / "current").read_bytes() if (directory / "current").exists() else b""
     count, size = HEADER.unpack(data[: HEADER.size]) if data else (0, 0)
-    words = log.read_bytes()[-600:].decode(errors="replace")
+    words = (directory / "log").read_bytes()[-600:].decode(errors="replace")
     kind = "hang" if hung else "the process died"
     kept = base64.b64encode(data[HEADER.size : HEADER.size + size]).decode()
     return {

@@ -1,4 +1,4 @@
-"""One surface in a process of its own: `tests.fuzz.child NAME RUNS SECONDS SEED DRIVER DIR`.
+"""One surface in a process of its own.
 
 Each input is in the file DIR/current before it is parsed, so that a parent can tell what hung or
 killed this process; the tally is left in DIR/tally.json.
@@ -12,7 +12,7 @@ import mmap
 import os
 import resource
 import struct
-import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -23,15 +23,16 @@ HEADER = struct.Struct("<QQ")
 ROOM = 1 << 20
 
 
-def main(arguments: list[str]) -> None:
-    """Fuzzes, writes the tally and leaves."""
+def forked(arguments: list[str]) -> None:
+    """`NAME RUNS SECONDS SEED DRIVER DIR`: fuzzes, writes the tally and leaves."""
     name, runs, seconds, seed, driver = arguments[:5]
     directory = Path(arguments[5])
+    log = os.open(directory / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    tempfile.tempdir = str(directory)
+    os.environ["TMPDIR"] = str(directory)
     warnings.simplefilter("ignore")  # Python warns of odd escapes in what it parses
-    if driver == "atheris":
-        from .coverage import import_instrumented
-
-        import_instrumented()
     from .surfaces import surfaces
 
     surface = surfaces()[name]
@@ -84,7 +85,3 @@ def _write(path: Path, tally: Tally) -> None:
         "resident_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
     }  # fmt: skip
     path.write_text(json.dumps(document))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

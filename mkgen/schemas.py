@@ -1,7 +1,8 @@
 """JSON Schemas of the documents, for programs that read or write them without mkgen.
 
 `python -m mkgen.schemas DIR` writes them. Task, Program and Record are described as mkgen writes
-them; HardwareProfile and TemplateSpec, which people write as TOML, as mkgen reads them.
+them; HardwareProfile, TemplateSpec and Head (of a native kernel file), which people write as TOML,
+as mkgen reads them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from mkgen.codegen.template import TemplateSpec
 from mkgen.document import Document
 from mkgen.errors import EXIT_INPUT
 from mkgen.files import atomic_write
+from mkgen.foreign.native import Head
 from mkgen.profile import HardwareProfile
 from mkgen.program import Program
 from mkgen.record import Record
@@ -31,6 +33,7 @@ DOCUMENTS: dict[str, tuple[type[Document], Mode]] = {
     "record": (Record, "serialization"),
     "hardware_profile": (HardwareProfile, "validation"),
     "template_spec": (TemplateSpec, "validation"),
+    "native_head": (Head, "validation"),
 }
 
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 
 from mkgen.codegen.backend import Role
-from mkgen.codegen.torch_module import Launches, TorchModuleExecutor, counted_calls
+from mkgen.codegen.torch_module import Launches, TorchModuleExecutor, counted_calls, profiled
 from mkgen.program import Program
 from mkgen.record import EvidenceKind, RanOn
 from mkgen_triton.device import DeviceExecutor
@@ -48,6 +48,14 @@ def _interpreted() -> Iterator[Launches]:
         yield launches
 
 
+@contextmanager
+def _compiled() -> Iterator[Launches]:
+    jit: Any = importlib.import_module("triton.runtime.jit")
+    with profiled() as seen, counted_calls(jit.JITFunction, "run") as launches:
+        yield seen
+        seen.count += launches.count
+
+
 class ModuleDevice(TorchModuleExecutor):
     """PyTorch on GPU 0, kernels by Triton's JIT."""
 
@@ -62,9 +70,8 @@ class ModuleDevice(TorchModuleExecutor):
         return DeviceExecutor().accepts(program)
 
     def counting(self, program: Program) -> AbstractContextManager[Launches]:
-        """By the launches that the JIT makes."""
-        jit: Any = importlib.import_module("triton.runtime.jit")
-        return counted_calls(jit.JITFunction, "run")
+        """By the launches that the JIT makes; a profiler tells on which streams."""
+        return _compiled()
 
     def ran_on(self) -> RanOn:
         """GPU 0."""

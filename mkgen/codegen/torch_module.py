@@ -8,7 +8,6 @@ reads the outputs back by functions that it has taken hold of before the candida
 from __future__ import annotations
 
 import ast
-import contextlib
 import hashlib
 import importlib
 import inspect
@@ -70,6 +69,8 @@ class Launches:
     """How many kernels of the candidate's own ran."""
 
     count: int = 0
+    elsewhere: tuple[str, ...] = ()
+    """Kernels on another stream than the one a caller waits for, where a profiler tells."""
 
 
 class TorchModuleExecutor(Executor):
@@ -232,6 +233,11 @@ class RunningModule(Loaded):
                 raise ExecutionError(
                     f"{LAUNCHER}.forward failed: {type(cause).__name__}: {cause}"
                 ) from error
+        if launches.elsewhere:
+            raise RefusedError(
+                f"{', '.join(launches.elsewhere)} ran on a stream of its own: who calls it would "
+                "not wait for that, and a clock on the caller's stream would not see it"
+            )
         outputs = self._collect(returned)
         self._unchanged(inputs)
         if not launches.count and not self._program.variant.parameters.get("library"):
@@ -387,8 +393,9 @@ def counted_calls(owner: Any, name: str) -> Iterator[Launches]:
     launches, original = Launches(), getattr(owner, name)
 
     def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
-        launches.count += 1
-        return original(self, *args, **kwargs)
+        result = original(self, *args, **kwargs)
+        launches.count += 1  # one that was refused has launched nothing
+        return result
 
     setattr(owner, name, counted)
     try:
@@ -398,20 +405,31 @@ def counted_calls(owner: Any, name: str) -> Iterator[Launches]:
 
 
 @contextmanager
-def profiled(own: frozenset[str]) -> Iterator[Launches]:
-    """Counts launches of kernels that are called as one of `own`, by PyTorch's profiler."""
+def profiled(own: frozenset[str] = frozenset()) -> Iterator[Launches]:
+    """Counts launches of kernels that are called as one of `own`, by PyTorch's profiler.
+
+    It also sees on which stream each ran. ExecutionError where it sees nothing at all.
+    """
     import torch
 
     launches = Launches()
     profiler: Any = importlib.import_module("torch.profiler")
     activities = [profiler.ProfilerActivity.CUDA]
+    synchronize = torch.cuda.synchronize
     with profiler.profile(activities=activities) as profile:
+        torch.zeros(1, device="cuda")  # the first kernel, on the stream of who calls
+        synchronize()
         yield launches
-        torch.cuda.synchronize()
-    with contextlib.suppress(AttributeError):
-        for event in profile.events():
-            words = set(_words(event.name))
-            launches.count += bool(words & own)
+        synchronize()
+    device = torch.autograd.DeviceType.CUDA
+    seen = [e for e in profile.events() if e.device_type == device and not e.name.startswith("Mem")]
+    seen.sort(key=lambda event: event.time_range.start)
+    if not seen:
+        raise ExecutionError("PyTorch's profiler sees no kernels here; is CUPTI installed?")
+    stream = seen[0].device_resource_id
+    others = [e.name for e in seen[1:] if e.device_resource_id != stream]
+    launches.elsewhere = tuple(dict.fromkeys(name[:60] for name in others))
+    launches.count += sum(bool(own & set(_words(event.name))) for event in seen[1:])
 
 
 def _words(name: str) -> list[str]:

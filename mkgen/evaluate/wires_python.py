@@ -80,7 +80,7 @@ _TORCH = frozenset(
      "inference_mode", "enable_grad", "set_grad_enabled", "manual_seed", "as_strided", "reshape",
      "permute", "transpose", "flatten", "unsqueeze", "squeeze", "view_as_real", "broadcast_to",
      "broadcast_shapes", "expand_copy", "Generator", "get_default_dtype", "is_grad_enabled",
-     "promote_types", "result_type", "can_cast", "typename", "Stream")
+     "promote_types", "result_type", "can_cast", "typename")
 )  # fmt: skip
 _TORCH_MODULES = (
     "torch.nn.Module", "torch.nn.Parameter", "torch.nn.init", "torch.nn.Buffer", "torch.autograd",

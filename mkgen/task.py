@@ -180,7 +180,7 @@ def _argument(node: ast.expr, text: str, sizes: Sizes) -> Any:
         return tuple(parts) if isinstance(node, ast.Tuple) else parts
     try:
         return ast.literal_eval(node)
-    except (ValueError, TypeError):  # no literal; TypeError: `{[]: 1}`
+    except (ValueError, TypeError, OverflowError):  # no literal; `{[]: 1}`; `10**400 + 1j` in full
         return evaluate(parse(ast.get_source_segment(text, node) or ""), sizes)
 
 

@@ -123,7 +123,8 @@ def test_what_c_cannot_say_is_the_users_to_mend() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{[]: 1}", "-" * 1500 + "1", "'" * 3000, "\0", "(((1,),),", "x" * 3000]
+    "text",
+    ["{[]: 1}", "-" * 1500 + "1", "'" * 3000, "\0", "(((1,),),", "1" * 400 + "+1j", "x" * 3000],
 )
 def test_arguments_are_bounded(text: str) -> None:
     with pytest.raises(UserError):

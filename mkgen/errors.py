@@ -11,6 +11,9 @@ EXIT_MISSING = 3
 EXIT_INTERNAL = 4
 EXIT_INTERRUPTED = 130
 
+#: The time that looking for a similar name takes grows with the square of its length.
+_LONGEST_NAME = 200
+
 
 class MkgenError(Exception):
     """Base of everything mkgen raises on purpose."""
@@ -71,5 +74,5 @@ class RefusedError(MkgenError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'conv2d'?` or, with nothing near, ` Known: a, b, c.`"""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name[:_LONGEST_NAME], names, n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(names) or 'none'}."

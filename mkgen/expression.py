@@ -10,13 +10,18 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import lru_cache, reduce
 
 from mkgen.errors import UserError
+from mkgen.reading import python_expression
 
 _MAX_LENGTH = 2000
 _MAX_DEPTH = 60
+#: Terms of one chain of `and` or `or`, each of which is a level of the expression.
+_MAX_CHAIN = 60
 _MAX_BITS = 256
+_MAX_PRINTED = 1 << 14
+_KEPT = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,8 @@ PrintCall = Callable[[Call, Callable[[Expression, int], str]], str | None]
 
 _FUNCTIONS: dict[str, tuple[int, Callable[..., int]]] = {
     "ceil_div": (2, lambda a, b: -(-a // b)),
-    "min": (-1, min),
-    "max": (-1, max),
+    "min": (-1, lambda *args: min(args)),
+    "max": (-1, lambda *args: max(args)),
     "is_power_of_two": (1, lambda a: int(a > 0 and a & (a - 1) == 0)),
     "not": (1, lambda a: int(not a)),
     "select": (3, lambda c, a, b: a if c else b),
@@ -153,16 +158,13 @@ def product(factors: list[Expression]) -> Expression:
     return reduce(lambda a, b: a * b, factors, lift(1))
 
 
-@cache
+@lru_cache(maxsize=_KEPT)
 def parse(text: str) -> Expression:
     """The expression written as `text`. UserError names what is not allowed in it."""
     if len(text) > _MAX_LENGTH:
         raise UserError(f"expression of {len(text)} characters; at most {_MAX_LENGTH} are allowed")
-    try:
-        tree = ast.parse(text.strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UserError(f"cannot read the expression {text[:80]!r}: {error}") from error
-    return _convert(tree.body, text, 0)
+    node = python_expression(text, f"cannot read the expression {text[:80]!r}")
+    return _convert(node, text, 0)
 
 
 def _convert(node: ast.expr, text: str, depth: int) -> Expression:
@@ -171,7 +173,7 @@ def _convert(node: ast.expr, text: str, depth: int) -> Expression:
     deeper = depth + 1
     match node:
         case ast.Constant(value=bool() as value) | ast.Constant(value=int() as value):
-            return Int(int(value))
+            return Int(_bounded(int(value)))
         case ast.Name(id=name):
             return Name(name)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
@@ -184,7 +186,7 @@ def _convert(node: ast.expr, text: str, depth: int) -> Expression:
                 _convert(left, text, deeper),
                 _convert(right, text, deeper),
             )
-        case ast.BoolOp(op=op, values=values):
+        case ast.BoolOp(op=op, values=values) if len(values) <= _MAX_CHAIN:
             word = "and" if isinstance(op, ast.And) else "or"
             parts = [_convert(v, text, deeper) for v in values]
             return reduce(lambda a, b: Binary(word, a, b), parts)
@@ -207,8 +209,17 @@ def _convert(node: ast.expr, text: str, depth: int) -> Expression:
     )
 
 
+def _bounded(value: int) -> int:
+    if value.bit_length() > _MAX_BITS:
+        raise UserError(
+            f"an expression's value is too large: {value.bit_length()} bits, at most {_MAX_BITS}"
+        )
+    return value
+
+
 def evaluate(expression: ExpressionLike, values: Mapping[str, int | bool | str]) -> int:
-    """The value of `expression`. UserError for an unknown name or a division by zero."""
+    """The value of `expression`. UserError for an unknown name, a division by zero, or a number
+    too large for anything that could be meant."""
     node = lift(expression)
     if isinstance(node, Int):
         return node.value
@@ -216,7 +227,7 @@ def evaluate(expression: ExpressionLike, values: Mapping[str, int | bool | str])
         value = values.get(node.name)
         if value is None or isinstance(value, str):
             raise UserError(f"unknown name {node.name!r} in an expression")
-        return int(value)
+        return _bounded(int(value))
     if isinstance(node, Binary):
         left = evaluate(node.left, values)
         if node.op in ("and", "or"):
@@ -225,10 +236,7 @@ def evaluate(expression: ExpressionLike, values: Mapping[str, int | bool | str])
         right = evaluate(node.right, values)
         if node.op in ("//", "%") and right == 0:
             raise UserError(f"division by zero in {to_python(node)!r}")
-        result = _OPERATORS[node.op](left, right)
-        if result.bit_length() > _MAX_BITS:
-            raise UserError("an expression's value is too large")
-        return result
+        return _bounded(_OPERATORS[node.op](left, right))
     if isinstance(node, Call):
         if node.function == "select":  # only the branch that is chosen, as in Python
             condition, yes, no = node.args
@@ -298,7 +306,7 @@ def _print(node: Expression, outer: int, spelling: Spelling, call: CallPrinter) 
     if isinstance(node, Name):
         return node.name
     if isinstance(node, Call):
-        text = call(node, inner)
+        text = _printable(call(node, inner))
         # C's ceil_div is a division, the one call that is printed as an operator
         bare = spelling["//"] == "/" and node.function == "ceil_div"
         return f"({text})" if bare and outer > 6 else text
@@ -319,6 +327,12 @@ def _print(node: Expression, outer: int, spelling: Spelling, call: CallPrinter) 
     raise TypeError(f"cannot print {type(node).__name__}")
 
 
+def _printable(text: str) -> str:
+    if len(text) > _MAX_PRINTED:  # C has operands of min, max and ceil_div twice: 2^depth of them
+        raise UserError(f"an expression of more than {_MAX_PRINTED} characters, once it is printed")
+    return text
+
+
 def _python_call(node: Call, inner: Callable[[Expression, int], str]) -> str:
     args = node.args
     if node.function == "ceil_div":
@@ -336,9 +350,10 @@ def _c_call(node: Call, inner: Callable[[Expression, int], str]) -> str:
         return f"({inner(args[0], 5)} + {inner(args[1], 6)} - 1) / {inner(args[1], 7)}"
     if node.function in ("min", "max"):
         sign = "<" if node.function == "min" else ">"
-        return reduce(lambda a, b: f"({a} {sign} {b} ? {a} : {b})", (inner(a, 5) for a in args))
+        texts = (inner(a, 5) for a in args)
+        return reduce(lambda a, b: _printable(f"({a} {sign} {b} ? {a} : {b})"), texts)
     if node.function == "select":
         return f"({inner(args[0], 3)} ? {inner(args[1], 3)} : {inner(args[2], 3)})"
     if node.function == "not":
         return f"!{inner(args[0], 7)}"
-    raise TypeError(f"{node.function} has no C spelling")
+    raise UserError(f"{node.function} cannot be written in C; write it with other operators")

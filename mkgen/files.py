@@ -39,6 +39,17 @@ def sync_directory(path: Path) -> None:
         os.close(handle)
 
 
+def is_inside(directory: Path, name: str) -> bool:
+    """Whether `name`, which anyone may have written, is the path of something in `directory`."""
+    parts = Path(name).parts
+    usual = (
+        len(parts) > 0 and ".." not in parts and "\0" not in name and not Path(name).is_absolute()
+    )
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # too long; links in a ring
+        return usual and (directory / name).resolve().is_relative_to(directory.resolve())
+    return False
+
+
 class LineFile:
     """Lines that are only ever appended; several processes may do so. OSError as the system's."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import tomllib
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from mkgen.document import Document
 from mkgen.errors import UserError, nearest
+from mkgen.reading import read_text, toml
 from mkgen.share import share_root
 
 #: What a profile of each kind must state.
@@ -29,6 +29,12 @@ REQUIRED_FACTS = {
 }  # fmt: skip
 
 
+#: No device has as much of anything.
+_LARGEST = 1e24
+#: What a target may name as its device and arch.
+_NAME = r"^[a-z0-9_-]+$"
+
+
 class FactSource(Document):
     """Where numbers come from: a vendor's document, or the arithmetic that gives them."""
 
@@ -44,11 +50,19 @@ class Fact(Document):
     source: str
     note: str = ""
 
+    @field_validator("value")
+    @classmethod
+    def _usable(cls, value: int | float | tuple[int, ...]) -> int | float | tuple[int, ...]:
+        numbers = value if isinstance(value, tuple) else (value,)
+        if not numbers or not all(0 <= number <= _LARGEST for number in numbers):
+            raise ValueError(f"a fact is a number from 0 to {_LARGEST:g}, or a list of such")
+        return value
+
 
 class HardwareProfile(Document):
     """One device: `mi300x`. File `hardware_profiles/mi300x.toml`."""
 
-    name: str
+    name: str = Field(pattern=_NAME)
     title: str
     """`AMD Instinct MI300X`."""
     vendor: Literal["nvidia", "amd", "intel", "google", "generic"]
@@ -82,18 +96,16 @@ class HardwareProfile(Document):
 
 def load_profile(path: Path) -> HardwareProfile:
     """The profile in the TOML file `path`. UserError names the file and what is wrong in it."""
+    what = f"hardware profile {path}"
     try:
-        return _parse(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"hardware profile {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
-        raise UserError(f"hardware profile {path}: {error}") from error
+        return _parse(read_text(path, what), what)
+    except ValidationError as error:
+        raise UserError(f"{what}: {error}") from error
 
 
-@cache  # a search asks for the same device once per candidate
-def _parse(text: str) -> HardwareProfile:
-    data: dict[str, Any] = tomllib.loads(text)
-    return HardwareProfile.model_validate(data)
+@lru_cache(maxsize=256)  # a search asks for the same device once per candidate
+def _parse(text: str, what: str) -> HardwareProfile:
+    return HardwareProfile.model_validate(toml(text, what))
 
 
 def profile_roots(extra: Path | None = None) -> tuple[Path, ...]:

@@ -19,6 +19,7 @@ from mkgen.errors import UserError, nearest
 from mkgen.expression import evaluate, names, parse
 from mkgen.importing import GivenLoader
 from mkgen.program import Dtype, PrecisionClass
+from mkgen.reading import python_expression, read_text
 from mkgen.share import share_root
 
 CATEGORIES = (
@@ -27,6 +28,8 @@ CATEGORIES = (
 )  # fmt: skip
 
 Sizes = dict[str, int]
+
+_MAX_ARGUMENT = 2000
 
 
 class Tensor(Document):
@@ -166,17 +169,20 @@ def argument(text: str, sizes: Sizes) -> Any:
 
     Or a tuple or list of such, `"(K, 1, 1)"`, or a literal, `"'zeros'"`. UserError otherwise.
     """
-    try:
-        node = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError as error:
-        raise UserError(f"cannot read the argument {text!r}: {error.msg}") from error
+    if len(text) > _MAX_ARGUMENT:
+        raise UserError(f"an argument of {len(text)} characters; {_MAX_ARGUMENT} are allowed")
+    node = python_expression(text, f"cannot read the argument {text[:80]!r}")
+    return _argument(node, text.strip(), sizes)  # positions are those of the stripped text
+
+
+def _argument(node: ast.expr, text: str, sizes: Sizes) -> Any:
     if isinstance(node, ast.Tuple | ast.List):
-        parts = [argument(ast.unparse(element), sizes) for element in node.elts]
+        parts = [_argument(element, text, sizes) for element in node.elts]
         return tuple(parts) if isinstance(node, ast.Tuple) else parts
     try:
         return ast.literal_eval(node)
-    except ValueError:
-        return evaluate(parse(text), sizes)
+    except (ValueError, TypeError, OverflowError):  # no literal; `{[]: 1}`; `10**400 + 1j` in full
+        return evaluate(parse(ast.get_source_segment(text, node) or ""), sizes)
 
 
 def task_files() -> dict[str, Path]:
@@ -197,10 +203,7 @@ def find_task(name: str) -> Task:
 
 def load_task(path: Path, wanted: str | None = None) -> Task:
     """The one `Task` of the Python file `path`. UserError names file, line and remedy."""
-    try:
-        source = path.read_text()
-    except OSError as error:
-        raise UserError(f"task file {path}: {error.strerror or error}") from error
+    source = read_text(path, f"task file {path}")
     module_name = f"_mkgen_task_{content_hash(str(path.resolve()), source)[:16]}"
     if module_name not in sys.modules:
         _import(path, module_name)

@@ -175,7 +175,8 @@ def test_a_python_text_must_be_one() -> None:
 @pytest.mark.parametrize(
     "toml",
     ["x = " + "[" * 7000, "x = " + "9" * 5000, "a" + ".a" * 5000 + " = 1", "[" * 8000,
-     "x = {" * 1000, "[[launch]]\n" * 700, "\n" * 10, "grid = '''", "x = 1e999", "x = nan", "="],
+     "x = {" * 1000, "[[launch]]\n" * 700, "\n" * 10, "grid = '''", "x = 1e999", "x = nan", "=",
+     "\ufeff"],
 )  # fmt: skip
 def test_no_head_breaks_the_reader(toml: str) -> None:
     with pytest.raises(UserError):

@@ -23,7 +23,6 @@ class ModuleDevice(TorchModuleExecutor):
     kind: ClassVar[EvidenceKind] = EvidenceKind.DEVICE
     role: ClassVar[Role] = "device"
     needs_artifact: ClassVar[bool] = True
-    needs_artifact: ClassVar[bool] = True  # the file, as it was checked
     device: ClassVar[str] = "cuda"
     cannot_see: ClassVar[tuple[str, ...]] = (
         "other devices of the same arch, other driver versions",

@@ -64,7 +64,6 @@ class ModuleDevice(TorchModuleExecutor):
     kind: ClassVar[EvidenceKind] = EvidenceKind.DEVICE
     role: ClassVar[Role] = "device"
     needs_artifact: ClassVar[bool] = True
-    needs_artifact: ClassVar[bool] = True  # the file, as it was checked
     device: ClassVar[str] = "cuda"
     cannot_see: ClassVar[tuple[str, ...]] = DeviceExecutor.cannot_see
 

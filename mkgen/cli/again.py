@@ -22,12 +22,7 @@ from mkgen.task import Task, Tensor, load_task
 def read_record(directory: Path) -> Record:
     """The record of the package `directory`. UserError when there is none, or it is broken."""
     path = directory / "record.json" if directory.is_dir() else directory
-    try:
-        return read_file(path)
-    except OSError as error:
-        raise UserError(
-            f"{directory} is no package of mkgen: {path.name}: {error.strerror}"
-        ) from error
+    return read_file(path, f"{directory} is no package of mkgen: {path.name}")
 
 
 def records_file(place: Path) -> Path | None:
@@ -58,14 +53,14 @@ def task_of(record: Record) -> Task:
 
     Runs that text: a package is a program, verify only what you would run.
     """
-    document = record.task_document
-    if document is None or not document.get("source"):
+    source = (record.task_document or {}).get("source")
+    if not source or not isinstance(source, str):
         raise UserError(
             f"the record of {record.task} does not hold the task's source; generate it again"
         )
     with tempfile.TemporaryDirectory(prefix="mkgen-task-") as scratch:
-        path = Path(scratch) / f"{record.task}.py"
-        path.write_text(document["source"])
+        path = Path(scratch) / "task.py"  # the record's own name for it may be any path
+        path.write_text(source)
         return task_from(record, load_task(path, record.task))
 
 

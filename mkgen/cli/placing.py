@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ from typing import TypeVar
 
 from mkgen.errors import UserError
 from mkgen.files import sync_directory
+from mkgen.reading import json_value
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ def check_place(directory: Path) -> None:
 def is_package(directory: Path) -> bool:
     """Whether `directory` holds a package that mkgen wrote."""
     try:
-        data = json.loads((directory / "record.json").read_text())
+        data = json_value((directory / "record.json").read_text())
     except (OSError, ValueError):
         return False
     return isinstance(data, dict) and {"schema_version", "mkgen_version", "task"} <= data.keys()

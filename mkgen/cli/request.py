@@ -137,7 +137,19 @@ def with_dtype(task: Task, dtype: str) -> Task:
 
 
 def with_shapes(task: Task, shapes: Sequence[str]) -> Task:
-    """`task` whose bench sizes are those of `shapes` (`x=32,64,56,56`), others kept. UserError."""
+    """`task` whose bench sizes are those of `shapes` (`x=32,64,56,56`), others kept. UserError.
+
+    Calls the reference on tensors without memory: a shape it refuses is the user's to mend.
+    """
+    changed = resized(task, shapes)
+    if _runs_on_a_cpu(changed) and changed.bench not in (*task.check, *task.heldout):
+        # where the sizes asked for are small, what runs is not only the same text
+        changed = changed.model_copy(update={"heldout": (*task.heldout, changed.bench)})
+    return changed
+
+
+def resized(task: Task, shapes: Sequence[str]) -> Task:
+    """`with_shapes` as far as the declarations of the inputs go; nothing is called. UserError."""
     given = _parse_shapes(task, shapes)
     sizes: Sizes = {}
     said: dict[str, str] = {}
@@ -160,11 +172,7 @@ def with_shapes(task: Task, shapes: Sequence[str]) -> Task:
             said.setdefault(parsed.name, key)
     merged = {**task.bench, **sizes}
     _check_expressions(task, given, merged)
-    changed = task.model_copy(update={"bench": merged})
-    if _runs_on_a_cpu(changed) and merged not in (*task.check, *task.heldout):
-        # where the sizes asked for are small, what runs is not only the same text
-        changed = changed.model_copy(update={"heldout": (*task.heldout, merged)})
-    return changed
+    return task.model_copy(update={"bench": merged})
 
 
 def _parse_shapes(task: Task, shapes: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -208,10 +216,7 @@ def _check_expressions(task: Task, given: dict[str, tuple[int, ...]], sizes: Siz
 
 
 def _runs_on_a_cpu(task: Task) -> bool:
-    """Whether the bench sizes are so small that a check runs them; UserError when they are refused.
-
-    Calls the reference on tensors without memory: a shape it refuses is the user's to mend.
-    """
+    """Whether the bench sizes are so small that a check runs them. UserError for refused ones."""
     from torch._subclasses.fake_tensor import (
         DataDependentOutputException,
         DynamicOutputShapeException,

@@ -20,6 +20,7 @@ from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.protocol import ON_DEVICE, evaluate
 from mkgen.evaluate.store import RunStore, read_lines
 from mkgen.evaluate.wording import describe
+from mkgen.files import is_inside
 from mkgen.program import Program
 from mkgen.record import Evidence, EvidenceKind, Record, Status
 
@@ -209,14 +210,15 @@ def _files(package: Path, old: Record, program: Program) -> list[str]:
             faults.append(f"{source.name}: not in the package")
         elif source.preamble + source.sizes + source.body not in file.read_text(errors="replace"):
             faults.append(f"{source.name}: the file is not the text that was evaluated")
-    faults += [
-        f"{name}: named in the record, not in the package"
-        for name in old.files
-        if not (package / name).is_file()
-    ]
+    for name in old.files:
+        if not is_inside(package, name):
+            faults.append(f"{name[:200]!r}: named in the record, not a path in the package")
+        elif not (package / name).is_file():
+            faults.append(f"{name}: named in the record, not in the package")
     for artifact in old.artifacts:
+        inside = is_inside(package, artifact.path)
         file = package / artifact.path
-        if file.is_file() and file_sha(file) != artifact.sha:
+        if inside and file.is_file() and file_sha(file) != artifact.sha:
             faults.append(f"{artifact.path}: the file is not the artifact of the record")
     return faults
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import entry_points
@@ -14,17 +14,21 @@ from typing import Literal
 
 import jinja2
 import jinja2.sandbox
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 
 from mkgen.document import Document
 from mkgen.errors import UserError
 from mkgen.expression import evaluate, parse
 from mkgen.ir.kernel import Kernel, KernelKind
 from mkgen.program import Dtype, PrecisionClass
+from mkgen.reading import read_text, toml
 from mkgen.share import share_root
 
 #: Entry points that name a package with templates: `cpp = "mkgen_cpp:templates"`, a directory.
 PLUGIN_GROUP = "mkgen.templates"
+
+#: Choices of parameters that a search looks at, legal or not.
+_MOST_SETS = 100_000
 
 ParameterValue = int | str | bool
 Parameters = dict[str, ParameterValue]
@@ -83,6 +87,16 @@ class TemplateSpec(Document):
     launch: LaunchSpec
     cost: CostSpec = CostSpec()
 
+    @field_validator("parameters")
+    @classmethod
+    def _countable(
+        cls, parameters: dict[str, tuple[ParameterValue, ...]]
+    ) -> dict[str, tuple[ParameterValue, ...]]:
+        sets = math.prod(len(values) for values in parameters.values())
+        if sets > _MOST_SETS:
+            raise ValueError(f"{sets} sets of parameters to sweep; {_MOST_SETS} are allowed")
+        return parameters
+
 
 class Template:
     """A template file: its spec and its body."""
@@ -90,7 +104,7 @@ class Template:
     def __init__(self, path: Path, root: Path) -> None:
         self.path = path
         self.name = path.relative_to(root).with_suffix("").as_posix()
-        text = path.read_text()
+        text = read_text(path, f"template {path}")
         self.spec, self.body = _split(path, text)
         self.expressions = [parse(c) for c in self.spec.constraints]
         self.requirements = [parse(c) for c in self.spec.requirements]
@@ -123,9 +137,10 @@ def _split(path: Path, text: str) -> tuple[TemplateSpec, str]:
     parts = text.split("+++\n", 2)
     if len(parts) != 3 or parts[0].strip():
         raise UserError(f"template {path}: it must start with TOML front matter between +++ lines")
+    document = toml(parts[1], f"template {path}")
     try:
-        return TemplateSpec.model_validate(tomllib.loads(parts[1])), parts[2]
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        return TemplateSpec.model_validate(document), parts[2]
+    except ValidationError as error:
         raise UserError(f"template {path}: {error}") from error
 
 

@@ -18,6 +18,7 @@ import ml_dtypes
 import numpy as np
 
 from mkgen.errors import ExecutionError
+from mkgen.reading import json_value
 
 #: Every `Dtype` of a program as numpy has it.
 DTYPES: dict[str, np.dtype] = {
@@ -64,7 +65,7 @@ def load_arrays(directory: Path, limit: int | None = None) -> dict[str, np.ndarr
             return _load_all(place, limit)
         finally:
             os.close(place)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
         raise ExecutionError(
             f"the worker's arrays cannot be read: {type(error).__name__}: {error}"
         ) from error
@@ -94,9 +95,12 @@ def take_file(path: Path, place: Path, directory: Path) -> Path:
 
 
 def _load_all(place: int, limit: int | None) -> dict[str, np.ndarray]:
-    index = json.loads(_read("index.json", place, _MAX_INDEX_BYTES))
+    index = json_value(_read("index.json", place, _MAX_INDEX_BYTES))
     if not isinstance(index, list):
         raise ValueError("index.json is not a list")
+    files = [str(entry["file"]) for entry in index]
+    if len(set(files)) != len(files):  # a small index could claim one large file many times
+        raise ValueError("two arrays are said to lie in one file")
     arrays: dict[str, np.ndarray] = {}
     left = limit
     for entry in index:
@@ -129,7 +133,7 @@ def _load(place: int, file: str, name: str, size: int) -> np.ndarray:
     with os.fdopen(handle, "rb", buffering=0):
         if os.fstat(handle).st_size != size:
             raise ValueError(f"array {name!r} has {os.fstat(handle).st_size} bytes, not {size}")
-        data = np.empty(size, np.uint8)
+        data = np.empty(size, np.uint8)  # not before: the index may claim any size
         _fill(handle, data, name)
     return data
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from mkgen.document import canonical_json, content_hash
 from mkgen.evaluate.process import worker_environment
 from mkgen.files import atomic_write, sync_directory
 from mkgen.program import Artifact, Program
+from mkgen.reading import json_value
 from mkgen.record import Status
 
 #: What a compiler says of the program. A crash or a deadline may be the machine's doing.
@@ -132,17 +132,19 @@ class CompileCache:
         """The artifact stored under `key`; an entry that is not whole is removed."""
         entry = self._entry(key)
         try:
-            stored = json.loads((entry / "entry.json").read_text())
+            stored = json_value((entry / "entry.json").read_text())
             artifact = Artifact.model_validate(stored["artifact"])
             isa_sha = stored["isa_sha"]
             path = entry / artifact.path
             isa = entry / artifact.isa_path if artifact.isa_path else None
-            whole = file_sha(path) == artifact.sha and (isa is None or file_sha(isa) == isa_sha)
+            inside = all(p is None or (p.parent == entry and p.is_file()) for p in (path, isa))
+            whole = inside and file_sha(path) == artifact.sha
+            whole = whole and (isa is None or file_sha(isa) == isa_sha)
         except FileNotFoundError:
             whole = not entry.exists()
             if whole:
                 return None
-        except (ValueError, KeyError, TypeError, ValidationError):
+        except (OSError, ValueError, KeyError, TypeError, ValidationError):
             whole = False
         if not whole:
             shutil.rmtree(entry, ignore_errors=True)
@@ -183,7 +185,7 @@ class CompileCache:
         """The refusal stored under `key`; one that is not whole is removed."""
         path = self._refusal(key)
         try:
-            stored = json.loads(path.read_text())
+            stored = json_value(path.read_text())
             found = Refusal(Status(stored["status"]), str(stored["message"]), str(stored["log"]))
             if found.lasts():
                 return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from mkgen.evaluate.arrays import DTYPES, load_arrays, save_arrays, take_file
 from mkgen.evaluate.cache import CompileCache, Refusal, compile_key, file_sha
 from mkgen.evaluate.limits import last_level_cache
 from mkgen.evaluate.pool import Lease, Workers
-from mkgen.evaluate.process import WorkerFailure
+from mkgen.evaluate.process import WorkerFailure, storable
 from mkgen.program import Artifact, Buffer, Program
 from mkgen.record import RanOn, Status
 
@@ -74,7 +75,7 @@ def compile_program(
             )
             if not trusted:
                 lease.discard()  # nobody changes the files while they are read
-            artifact = _taken(backend, result, place, directory)
+            artifact = told_artifact(result, place, directory, backend.name)
         except WorkerFailure as failure:
             if cache:
                 cache.put_refusal(key, Refusal(failure.status, failure.message, failure.log))
@@ -88,29 +89,10 @@ def compile_program(
     return stored
 
 
-def _taken(backend: Backend, result: object, place: Path, directory: Path) -> Artifact:
-    """The artifact that a worker left in `place`, moved to `directory`. WorkerFailure."""
-    try:
-        artifact = Artifact.model_validate(result)
-        path = take_file(Path(artifact.path), place, directory)
-        isa = take_file(Path(artifact.isa_path), place, directory) if artifact.isa_path else None
-        sha = file_sha(path)
-    except (ValidationError, OSError, ValueError) as error:
-        raise WorkerFailure(
-            Status.INTERNAL_ERROR, f"no artifact from {backend.name}: {error}"
-        ) from error
-    if sha != artifact.sha:
-        raise WorkerFailure(
-            Status.INTERNAL_ERROR,
-            f"{backend.name} says that the artifact is {artifact.sha[:12]}, the file is {sha[:12]}",
-        )
-    return artifact.model_copy(update={"path": str(path), "isa_path": str(isa) if isa else None})
-
-
 def compiler_identity(workers: Workers, backend: Backend) -> str:
     """Version and binary hash of the compiler. WorkerFailure NO_TOOLCHAIN when there is none."""
     with workers.lease(backend, "compile") as lease:
-        return str(lease.call("identity", _QUESTION_SECONDS))
+        return _text(lease.call("identity", _QUESTION_SECONDS))
 
 
 def accepts(lease: Lease, executor: str, program: Program) -> str | None:
@@ -118,13 +100,56 @@ def accepts(lease: Lease, executor: str, program: Program) -> str | None:
     reason = lease.call(
         "accepts", _QUESTION_SECONDS, executor=executor, program=program.model_dump(mode="json")
     )
-    return None if reason is None else str(reason)
+    return None if reason is None else _text(reason)
 
 
 def describe(lease: Lease, executor: str) -> Description:
     """Where `executor` runs and what turns the text into what runs."""
     told = lease.call("describe", _QUESTION_SECONDS, executor=executor)
-    return Description(RanOn.model_validate(told["ran_on"]), told["compiler"], told["compiler_sha"])
+    try:
+        ran_on = RanOn.model_validate(told["ran_on"])
+        return Description(ran_on, _text(told["compiler"]), _text(told["compiler_sha"]))
+    except (ValidationError, KeyError, TypeError) as error:
+        raise WorkerFailure(
+            Status.CRASHED, f"{executor} does not say where it runs: {_brief(error)}"
+        ) from error
+
+
+def told_artifact(told: object, place: Path, directory: Path, backend: str) -> Artifact:
+    """The artifact that a worker says it left in `place`, copied to `directory`. WorkerFailure."""
+    try:
+        artifact = Artifact.model_validate(told)
+        path = take_file(Path(artifact.path), place, directory)
+        isa = take_file(Path(artifact.isa_path), place, directory) if artifact.isa_path else None
+        sha = file_sha(path)
+    except (ValueError, OSError) as error:
+        raise WorkerFailure(
+            Status.INTERNAL_ERROR, f"no artifact from {backend}: {_brief(error)}"
+        ) from error
+    if sha != artifact.sha:
+        raise WorkerFailure(
+            Status.INTERNAL_ERROR,
+            f"{backend} says that the artifact is {artifact.sha[:12]}, the file is {sha[:12]}",
+        )
+    return artifact.model_copy(update={"path": str(path), "isa_path": str(isa) if isa else None})
+
+
+def told_seconds(told: object) -> list[float]:
+    """The times that a worker gives. WorkerFailure when they are no finite numbers."""
+    if isinstance(told, list) and all(type(s) in (int, float) for s in told):
+        with contextlib.suppress(OverflowError):
+            seconds = [float(s) for s in told]
+            if all(map(math.isfinite, seconds)):
+                return seconds
+    raise WorkerFailure(Status.CRASHED, "the worker's times are no finite numbers")
+
+
+def _text(value: object) -> str:
+    return storable(str(value))
+
+
+def _brief(error: Exception) -> str:
+    return storable(f"{type(error).__name__}: {error}"[:1000])
 
 
 class Runner:
@@ -201,7 +226,7 @@ class Runner:
         told = self._lease.call(
             "time", timeout, **self._job, samples=samples, cache_bytes=self._cache_bytes
         )
-        return [float(s) for s in told]
+        return told_seconds(told)
 
     def close(self) -> None:
         """Removes the arrays."""

@@ -27,6 +27,7 @@ from mkgen.evaluate.confine.limits import (
     processes_below,
     written_excess,
 )
+from mkgen.reading import json_value
 from mkgen.record import Status
 
 _MAX_REPLY_BYTES = 64 << 20
@@ -81,6 +82,11 @@ def worker_command(backend: str, role: Role) -> list[str]:
     """What runs in a worker process."""
     # -P: a file in the working directory must not stand in for a module
     return [sys.executable, "-P", "-m", "mkgen.evaluate.worker", backend, role]
+
+
+def storable(text: str) -> str:
+    """`text` without what no file can hold: JSON can smuggle half a surrogate pair in."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 class WorkerProcess:
@@ -168,13 +174,17 @@ class WorkerProcess:
 
     def _judge(self, reply: bytes, nonce: str, job: str) -> Any:
         try:
-            message = json.loads(reply)
+            message = json_value(reply)
             if message["nonce"] != nonce:
                 raise ValueError("the reply answers another job")
             if "error" not in message:
                 return message["result"]
             error = message["error"]
-            told = WorkerFailure(Status(error["status"]), str(error["message"]), str(error["log"]))
+            told = WorkerFailure(
+                Status(error["status"]),
+                storable(str(error["message"])),
+                storable(str(error["log"])),
+            )
             if told.status is Status.PASS:
                 raise ValueError("an error cannot be a pass")
         except (ValueError, KeyError, TypeError) as error:

@@ -20,12 +20,17 @@ from mkgen.evaluate.index import Index, Row
 from mkgen.evaluate.seen import Seen
 from mkgen.files import LineFile, whole_lines
 from mkgen.program import PrecisionClass
+from mkgen.reading import read_text
 from mkgen.record import Record, Status
 from mkgen.sealing import SEAL
 from mkgen.target import Target
 
 #: Ends that another machine, or a mended mkgen, may change: `--resume` tries them again.
 OPEN_ENDS = (Status.INTERNAL_ERROR, Status.NO_TOOLCHAIN, Status.EVIDENCE_MISSING)
+
+
+#: A record of a network of many kernels has a megabyte.
+_MAX_RECORD_BYTES = 64 << 20
 
 
 def record_key(record: Record) -> str:
@@ -67,10 +72,11 @@ def judged(parsed: Parsed, seen: Seen) -> Record:
     return record
 
 
-def read_file(path: Path, seen: Seen | None = None) -> Record:
-    """The one record in the file `path`, a package's record.json. OSError, UserError."""
+def read_file(path: Path, what: str) -> Record:
+    """The one record in the file `path`, a package's record.json, which `what` names. UserError."""
+    text = read_text(path, what, _MAX_RECORD_BYTES)
     try:
-        return judged(parse(path.read_bytes()), seen or Seen())
+        return judged(parse(text.encode()), Seen())
     except ValueError as error:
         raise UserError(f"{path} is not a record of this mkgen: {error}") from error
 

@@ -6,6 +6,8 @@ import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from mkgen.reading import NO_FILE
+
 Finding = tuple[int, str]
 """(line, what it is)."""
 
@@ -128,7 +130,7 @@ class _Names:
 def findings(text: str, *, allow_library: bool) -> Iterator[Finding]:
     """(line, what it is) of everything in `text` that no kernel of its own needs."""
     try:
-        tree = ast.parse(text)
+        tree = ast.parse(text, NO_FILE)
     except (SyntaxError, ValueError) as error:
         yield getattr(error, "lineno", None) or 1, f"no Python: {error.args[0]}"
         return
@@ -157,7 +159,7 @@ def findings(text: str, *, allow_library: bool) -> Iterator[Finding]:
 def embedded(text: str) -> list[tuple[int, str]]:
     """(line, text) of every string constant of `text` that is a text of the C family."""
     try:
-        tree = ast.parse(text)
+        tree = ast.parse(text, NO_FILE)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     return [

@@ -18,6 +18,7 @@ from mkgen.foreign.source import Given, Source, constructor_names, told
 from mkgen.foreign.trace import Traced, traced
 from mkgen.foreign.write import Argument, Written, category_of, task_text
 from mkgen.frontend.context import RESERVED
+from mkgen.reading import python_tree, read_text
 from mkgen.task import Sizes, Task, load_source
 
 _FLOATING = ("float64", "float32", "float16", "bfloat16")
@@ -31,8 +32,8 @@ _STEPS = ((5, 11, 17, 23, 31, 41), (37, 7, 29, 3, 13, 19), (2, 3, 1, 7, 4, 9))
 def holds_task(path: Path) -> bool:
     """Whether the file builds a `Task(...)` itself; a file that cannot be read may."""
     try:
-        tree = ast.parse(path.read_text())
-    except (OSError, SyntaxError, UnicodeDecodeError, ValueError):
+        tree = python_tree(read_text(path, f"task file {path}"), f"task file {path}")
+    except UserError:
         return True  # whoever loads it says what is wrong
     if not any(isinstance(node, ast.ClassDef | ast.FunctionDef) for node in tree.body):
         return True
@@ -45,7 +46,7 @@ def holds_task(path: Path) -> bool:
 
 def gives_inputs(path: Path) -> bool:
     """Whether the file says what its model is called with, as KernelBench's files do."""
-    return bool(set(Source(path, path.read_text()).definitions()) & _INPUT_GIVERS)
+    return bool(set(Source.of(path).definitions()) & _INPUT_GIVERS)
 
 
 def load_foreign(
@@ -56,7 +57,7 @@ def load_foreign(
     `wanted` is a class or function, or `groupN` for one set of inputs. `shapes` says what a class
     or function is called with where the file does not. UserError says what the file lacks.
     """
-    source = Source(path, path.read_text())
+    source = Source.of(path)
     name, group = _target(source, wanted)
     if not set(source.definitions()) & _INPUT_GIVERS:
         if not shapes:

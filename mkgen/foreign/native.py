@@ -8,7 +8,6 @@ the lines of comment that follow. What it may say is `Head`; expressions are tho
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -19,6 +18,7 @@ from mkgen.document import Document, content_hash
 from mkgen.errors import UserError, nearest
 from mkgen.expression import Call, Expression, Int, parse, walk
 from mkgen.program import Dtype
+from mkgen.reading import toml_document
 
 #: A kernel that a person, or a model, has written is far below either.
 MAX_FILE_BYTES = 1 << 20
@@ -220,10 +220,8 @@ def _split(text: str, name: str) -> tuple[str, str, int, bool]:
 
 def _toml(toml: str, name: str, first_line: int) -> dict[str, Any]:
     try:
-        return tomllib.loads(toml)
-    except RecursionError as error:
-        raise UserError(f"{name}, line {first_line}: the head is nested too deeply") from error
-    except ValueError as error:  # tomllib's own, or an integer of thousands of digits
+        return toml_document(toml)
+    except ValueError as error:
         told = str(error)
         found = re.search(r"\(at line (\d+), column (\d+)\)", told)
         last = toml.rstrip().count("\n") if "end of document" in told else 0

@@ -16,6 +16,7 @@ from typing import Any
 from mkgen.errors import UserError
 from mkgen.foreign.inputs import Drawn, drawing
 from mkgen.importing import import_given
+from mkgen.reading import python_symbols, python_tree, read_text
 from mkgen.task import Sizes
 
 #: Functions of a file in the style of KernelBench that say what to call the model with.
@@ -45,10 +46,12 @@ class Source:
     tree: ast.Module = field(init=False)
 
     def __post_init__(self) -> None:
-        try:
-            self.tree = ast.parse(self.text)
-        except SyntaxError as error:
-            raise UserError(f"task file {self.path}, line {error.lineno}: {error.msg}") from error
+        self.tree = python_tree(self.text, f"task file {self.path}")
+
+    @classmethod
+    def of(cls, path: Path) -> Source:
+        """The file `path`. UserError when it cannot be read as Python."""
+        return cls(path, read_text(path, f"task file {path}"))
 
     @property
     def integers(self) -> Sizes:
@@ -87,9 +90,14 @@ class Source:
         """The file executed with other numbers for its integers; no tensor takes memory."""
         import torch
 
-        changed = ast.fix_missing_locations(_Numbers(sizes).visit(ast.parse(self.text)))
         with torch.device("meta"):
-            return import_given(changed, self.path, "_mkgen_foreign")
+            return import_given(self.with_numbers(sizes), self.path, "_mkgen_foreign")
+
+    def with_numbers(self, sizes: Sizes) -> ast.Module:
+        """The file's tree with other numbers for its integers."""
+        tree = python_tree(self.text, f"task file {self.path}")
+        changed: ast.Module = ast.fix_missing_locations(_Numbers(sizes).visit(tree))
+        return changed
 
     def give(self, sizes: Sizes, readers: frozenset[str]) -> Given:
         """What the file's functions give for `sizes`; `readers` are module-level names to report.
@@ -118,7 +126,7 @@ class Source:
             for node in ast.walk(statement)
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
         }
-        table = symtable.symtable(self.text, str(self.path), "exec")
+        table = python_symbols(self.text, f"task file {self.path}")
         read: set[str] = set()
         for inner in table.get_children():
             if inner.get_name() not in GIVERS:

@@ -13,7 +13,7 @@ from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.errors import UnsupportedError, UserError
 from mkgen.evaluate.inputs import reference_call
 from mkgen.evaluate.protocol import Candidate
-from mkgen.files import atomic_write
+from mkgen.files import atomic_write, is_inside
 from mkgen.package.budget import test_budget
 from mkgen.package.check_file import check_text
 from mkgen.package.head import head_lines, with_head
@@ -21,6 +21,7 @@ from mkgen.package.readme import readme_text
 from mkgen.package.reference import reference_file
 from mkgen.profile import find_profile
 from mkgen.program import GIVEN, Artifact, BufferRole, Program
+from mkgen.reading import json_value
 from mkgen.record import Record
 from mkgen.share import share_root
 from mkgen.target import Target
@@ -217,7 +218,7 @@ def _descriptions(
 
 def _write(directory: Path, content: _Content, parts: PackageParts) -> None:
     """Licence first, record last; what an older package had and this one has not is removed."""
-    old = _old_files(directory)
+    old = old_files(directory)
     if any(_differs(directory / name, text) for name, text in content.texts.items()):
         old |= set(parts.products)
     for name in ("LICENSE", *(n for n in content.texts if n != "LICENSE")):
@@ -237,10 +238,12 @@ def _differs(path: Path, text: str) -> bool:
     return not path.is_file() or path.read_bytes() != text.encode()
 
 
-def _old_files(directory: Path) -> set[str]:
+def old_files(directory: Path) -> set[str]:
+    """What the package in `directory` says it consists of; never anything outside it."""
     try:
-        names = json.loads((directory / "record.json").read_text())["files"]
+        names = json_value((directory / "record.json").read_text())["files"]
     except (OSError, ValueError, KeyError, TypeError):
         return set()  # no older package, or one whose record is not whole
     # the file may have been written by anyone: nothing outside the directory is ever removed
-    return {str(n) for n in names if not Path(n).is_absolute() and ".." not in Path(n).parts}
+    given = names if isinstance(names, list) else []
+    return {name for name in given if isinstance(name, str) and is_inside(directory, name)}

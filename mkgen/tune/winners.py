@@ -22,6 +22,7 @@ from mkgen.errors import UnsupportedError, UserError
 from mkgen.evaluate.seen import Seen
 from mkgen.files import atomic_write, exclusive
 from mkgen.program import PrecisionClass
+from mkgen.reading import read_text
 from mkgen.record import ParameterSource
 from mkgen.share import share_root
 from mkgen.target import Target
@@ -29,6 +30,7 @@ from mkgen.task import Sizes, Task
 
 #: Sizes up to this are a class of their own: filters, strides and heads decide what code does.
 _EXACT = 16
+_MAX_SHELF_BYTES = 64 << 20
 
 
 class Winner(Document):
@@ -244,13 +246,9 @@ def _stale(winner: Winner, toolchain: str, templates: str, text: str) -> str:
 
 
 def _shelf(path: Path) -> _Shelf:
-    try:
-        text = path.read_text()
-    except FileNotFoundError:
+    if not path.exists():
         return _Shelf()
-    except OSError as error:
-        raise UserError(f"winners {path}: {error.strerror}") from error
-    return _parsed(path, text)
+    return _parsed(path, read_text(path, f"winners {path}", _MAX_SHELF_BYTES))
 
 
 @functools.lru_cache(maxsize=8)  # `eval` asks once per task

@@ -1,0 +1,1 @@
+"""Fuzzing of every parser that reads what mkgen did not write: see docs/architecture.md."""

@@ -255,6 +255,9 @@ class FakeExecutor(Executor):
     cannot_see = ("memory ordering",)
     schedules = ("forward", "reversed")
 
+    def reads(self, program: Program) -> bool:
+        return True
+
     def accepts(self, program: Program) -> str | None:
         refuses = program.variant.parameters["behaviour"] == "unaccepted"
         return "the fake does not like it" if refuses else None

@@ -485,7 +485,7 @@ def test_a_damaged_cache_entry_is_built_again(
 
 @pytest.mark.parametrize("ucontext", [False, True])
 def test_other_compilers_and_switches(ucontext: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    gxx = simt_build._on_path("g++")
+    gxx = simt_build.on_path("g++")
     if gxx is not None:
         monkeypatch.setattr(simt_build, "find_compiler", lambda: gxx)
     if ucontext:

@@ -165,7 +165,7 @@ def test_the_compilers_log_is_kept(workers):
 
 def test_address_space_limit(plugin):
     with Workers(address_space={"emulate": 3 << 29}) as workers:
-        record = check(workers, "memory")
+        record = check(workers, "memory", run_timeout=100.0)
     assert record.status is Status.OUT_OF_MEMORY
     assert "MemoryError" in record.reason
 

@@ -48,6 +48,9 @@ class _Interpreter(Executor):
             return f"{self.name} does not interpret text for {program.target.arch}"
         if any(b.dtype == "float64" for b in program.buffers):
             return "JAX rounds float64 to float32; use a backend that has float64"
+        empty = next((b.name for b in program.buffers if 0 in b.shape), None)
+        if empty is not None:
+            return f"{empty} has no elements, and Pallas has no blocks without any"
         if os.environ.get("JAX_PLATFORMS") != "cpu":
             return "JAX_PLATFORMS=cpu must be set before JAX is imported (role `emulate`)"
         return None

@@ -131,12 +131,13 @@ class Execution:
             small = sanitized_sizes(small, trusted=self.trusted)
         # compiling for a target takes seconds, and what a thin size shows is in the text
         thin = programs.thin if emulates and not self.executor.needs_artifact else ()
-        work = [*whole, *small, *thin]
+        work = [*whole, *small]
         fresh = not self.trusted
         try:
             with self.workers.lease(self.candidate.backend, self.executor.role) as lease:
                 # no line of the candidate runs here: this worker may be anyone's
                 description = self._ask(lease, work)
+                work += [t for t in thin if self._takes(lease, *t)]
             artifacts = self._artifacts(work, programs.bench, artifact)
             with self.workers.lease(
                 self.candidate.backend, self.executor.role, fresh=fresh
@@ -167,6 +168,16 @@ class Execution:
         if reason:
             raise _Declined(reason)
         return replace(told, ran_on=ran_as(backend.archs[target.arch], told.ran_on))
+
+    def _takes(self, lease: Lease, workload: Workload, program: Program) -> bool:
+        """Whether the executor runs a thin size at all; one that does not says nothing else."""
+        try:
+            reason = accepts(lease, self.executor.name, program)
+        except WorkerFailure as failure:
+            raise _Declined(failure.message) from failure
+        if reason:
+            self.left_out[workload.name] = reason
+        return not reason
 
     def _artifacts(
         self, work: list[tuple[Workload, Program]], bench: Program, artifact: Artifact

@@ -180,7 +180,7 @@ def test_missing_toolchain(plugin, monkeypatch):
 
 def test_device_evidence_and_timing(workers):
     record = check(workers, "right", device=True, samples=5)
-    assert record.status is Status.PASS
+    assert record.status is Status.PASS, record.reason
     kinds = [e.kind for e in record.evidence]
     assert kinds[2:] == [EvidenceKind.DEVICE, EvidenceKind.TIMED]
     assert record.evidence[2].executed == f"artifact {record.artifacts[0].sha}"
@@ -212,7 +212,7 @@ def test_an_untrusted_candidates_workers_are_its_own(workers, monkeypatch):
     monkeypatch.setattr(workers, "start", counting)
     for _ in range(2):
         record = evaluate(FakeCandidate(origin="source"), workers, make_settings())
-        assert record.status is Status.PASS
+        assert record.status is Status.PASS, record.reason
     own = [(role, process, directory) for role, fresh, process, directory in started if fresh]
     assert [role for role, _, _ in own] == ["compile", "emulate"] * 2
     for _, process, directory in own:

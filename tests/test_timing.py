@@ -348,7 +348,7 @@ def test_a_baseline_is_its_own_process_and_keeps_its_own_flags(positive, tmp_pat
             on_accelerator=False,
         )  # fmt: skip
         with Workers() as workers, ExitStack() as stack:
-            lease = lease_baseline(stack, workers, "eager")
+            lease = lease_baseline(stack, workers, "eager", ())
             eager = Contestant("eager", lease, job, 120.0)
             eager.open()
             first = lease.call("flags", 20.0)

@@ -181,7 +181,7 @@ class Runner:
         self._limit = _OUTPUT_FACTOR * sum(_bytes(b) for b in program.buffers) + _OUTPUT_SPARE
         self._given: list[Path] = []
         if artifact is not None:
-            artifact = self._readable(artifact)
+            artifact, self._given = readable(lease, artifact)
         self._job = {
             "executor": executor,
             "program": program.model_dump(mode="json"),
@@ -234,13 +234,16 @@ class Runner:
         for path in (self._directory, *(place.parent for place in given)):
             shutil.rmtree(path, ignore_errors=True)
 
-    def _readable(self, artifact: Artifact) -> Artifact:
-        places = {}
-        for name in ("path", "isa_path"):
-            if path := getattr(artifact, name):
-                self._given.append(self._lease.give(Path(path)))
-                places[name] = str(self._given[-1])
-        return artifact.model_copy(update=places)
+
+def readable(lease: Lease, artifact: Artifact) -> tuple[Artifact, list[Path]]:
+    """`artifact` with files where the worker of `lease` can read them, and those files."""
+    places: dict[str, str] = {}
+    given = []
+    for name in ("path", "isa_path"):
+        if path := getattr(artifact, name):
+            given.append(lease.give(Path(path)))
+            places[name] = str(given[-1])
+    return artifact.model_copy(update=places), given
 
 
 def _bytes(buffer: Buffer) -> int:

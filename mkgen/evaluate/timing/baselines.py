@@ -18,17 +18,24 @@ BASELINES = {"eager": "eager", "compile": "torch.compile"}
 class _Reference:
     """Stands where a pool of workers asks for a backend."""
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: str, devices: tuple[str, ...]) -> None:
         self.name = mode
+        self.devices = devices
 
     def environment(self, role: Role) -> dict[str, str]:
         """Nothing of a backend's."""
         return {}
 
 
-def lease_baseline(stack: ExitStack, workers: Workers, mode: str) -> Lease:
-    """The worker that times `mode`, until `stack` ends; it stays for the next task."""
-    return stack.enter_context(workers.lease(cast(Backend, _Reference(mode)), "baseline"))
+def lease_baseline(
+    stack: ExitStack, workers: Workers, mode: str, devices: tuple[str, ...]
+) -> Lease:
+    """The worker that times `mode`, until `stack` ends; it stays for the next task.
+
+    `devices` are the device files it may open, see Backend.devices.
+    """
+    stand_in = cast(Backend, _Reference(mode, devices))
+    return stack.enter_context(workers.lease(stand_in, "baseline"))
 
 
 def opening(

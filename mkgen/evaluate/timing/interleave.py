@@ -14,7 +14,7 @@ import numpy as np
 
 from mkgen.codegen.timer import Bracket
 from mkgen.errors import ExecutionError
-from mkgen.evaluate.arrays import load_arrays
+from mkgen.evaluate.arrays import load_arrays, save_arrays
 from mkgen.evaluate.pool import Lease
 from mkgen.evaluate.process import WorkerFailure
 from mkgen.evaluate.timing.clocks import Readings, within_wall
@@ -81,9 +81,16 @@ class Contestant:
         self.readings.brackets.append(bracket)
         self.readings.walls.append(wall)
 
-    def outputs(self, directory: Path) -> None:
-        """Writes what the last call had written to `directory`. WorkerFailure."""
-        self._ask("outputs", outputs=str(directory))
+    def outputs(self) -> dict[str, np.ndarray]:
+        """What the last call had written. WorkerFailure, also for broken arrays."""
+        place = self._lease.new_directory("outputs-")
+        try:
+            self._ask("outputs", outputs=str(place / "arrays"))
+            return load_arrays(place / "arrays")
+        except ExecutionError as error:
+            raise WorkerFailure(Status.CRASHED, str(error)) from error
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
     def kernels(self) -> tuple[str, ...]:
         """Names of the kernels that a call launches, as its process tells."""
@@ -125,7 +132,10 @@ class Contestant:
 
 
 class Fetched:
-    """Outputs of calls chosen at random; of all that were fetched a fair few are kept."""
+    """Outputs of calls chosen at random; of all that were fetched a fair few are kept.
+
+    They are copies: what the child still does to its files changes nothing.
+    """
 
     def __init__(self, directory: Path, keep: int, random_: random.Random) -> None:
         self._directory, self._keep, self._random = directory, keep, random_
@@ -135,7 +145,7 @@ class Fetched:
     def fetch(self, contestant: Contestant, shift: int) -> None:
         """The outputs of the call just made, with inputs rolled by `shift`."""
         place = self._directory / f"timed{self.count}"
-        contestant.outputs(place)
+        save_arrays(place, contestant.outputs())
         self.count += 1
         if len(self._kept) < self._keep:
             self._kept.append((shift, place))
@@ -146,13 +156,9 @@ class Fetched:
         shutil.rmtree(place, ignore_errors=True)
 
     def each(self, judge: Callable[[int, dict[str, np.ndarray]], None]) -> int:
-        """Gives `judge` every kept one; how many there were. WorkerFailure for broken arrays."""
+        """Gives `judge` every kept one; how many there were."""
         for shift, place in self._kept:
-            try:
-                arrays = load_arrays(place)
-            except ExecutionError as error:
-                raise WorkerFailure(Status.CRASHED, str(error)) from error
-            judge(shift, arrays)
+            judge(shift, load_arrays(place))
         return len(self._kept)
 
 

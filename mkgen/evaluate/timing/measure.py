@@ -15,6 +15,7 @@ import numpy as np
 from mkgen.codegen.backend import Executor
 from mkgen.codegen.timer import rolled, rolling
 from mkgen.evaluate.arrays import save_arrays
+from mkgen.evaluate.jobs import readable
 from mkgen.evaluate.oracle import Case
 from mkgen.evaluate.pool import Lease, Workers
 from mkgen.evaluate.process import WorkerFailure
@@ -99,13 +100,21 @@ def measure(
     try:
         save_arrays(directory / "inputs", subject.inputs)
         with ExitStack() as stack:
-            job = {**_job(subject, flush, directory), "rolls": elements > 1}
+            job = {**_job(subject, flush, lease, directory), "rolls": elements > 1}
             candidate = Contestant("candidate", lease, job, timeout)
             candidate.open()
             taken = _take(
                 subject,
                 candidate,
-                _baselines(subject, workers, flush, directory, stack, compile_timeout),
+                _baselines(
+                    subject,
+                    workers,
+                    flush,
+                    directory,
+                    stack,
+                    compile_timeout,
+                    lease.backend.devices,
+                ),
                 plan,
                 Fetched(directory, plan.checks, random_),
                 random_,
@@ -268,12 +277,13 @@ def _compared(baseline: Speed, candidate: Speed) -> str:
     return f"{baseline.name} {baseline.median:.4g} s, {times:.3g} x ({low:.3g} to {high:.3g})"
 
 
-def _job(subject: Subject, flush: Flush, directory: Path) -> dict[str, Any]:
+def _job(subject: Subject, flush: Flush, lease: Lease, directory: Path) -> dict[str, Any]:
+    artifact = subject.artifact and readable(lease, subject.artifact)[0]
     return {
         "executor": subject.executor.name,
         "program": subject.program.model_dump(mode="json"),
-        "artifact": subject.artifact.model_dump(mode="json") if subject.artifact else None,
-        "inputs": str(directory / "inputs"),
+        "artifact": artifact.model_dump(mode="json") if artifact else None,
+        "inputs": str(lease.give(directory / "inputs")),
         "flush_bytes": flush.size,
     }
 
@@ -311,23 +321,25 @@ def _baselines(
     directory: Path,
     stack: ExitStack,
     timeout: float,
+    devices: tuple[str, ...],
 ) -> _Opened:
     case = subject.case
     drawn = directory / "drawn"
     if subject.compare:
         save_arrays(drawn, {name: case.inputs[name] for name in subject.task.inputs})
-    job = opening(
-        subject.task,
-        case.workload,
-        subject.precision,
-        str(drawn),
-        flush.size,
-        on_accelerator=subject.on_accelerator,
-    )
     opened = _Opened()
     for name in subject.compare:
         mode = BASELINES[name]
-        contestant = Contestant(mode, lease_baseline(stack, workers, mode), job, timeout)
+        lease = lease_baseline(stack, workers, mode, devices)
+        job = opening(
+            subject.task,
+            case.workload,
+            subject.precision,
+            str(lease.give(drawn)),
+            flush.size,
+            on_accelerator=subject.on_accelerator,
+        )
+        contestant = Contestant(mode, lease, job, timeout)
         try:
             contestant.open()
             opened.flags[mode] = contestant.flags()

@@ -101,6 +101,17 @@ class NativeAttack:
         )
 
 
+def normed(x):  # type: ignore[no-untyped-def]
+    variance = x.var(-1, keepdim=True, unbiased=False)
+    return (x - x.mean(-1, keepdim=True)) / (variance + 1e-5).sqrt()
+
+
+NORMED = rows(normed, "normed")
+#: Rows so long that the mean of normal values is nearly 0, and their deviation nearly 1.
+NORMED_ROWS = NORMED.model_copy(
+    update={"check": ({"ROWS": 5, "COLS": 1031}, {"ROWS": 3, "COLS": 2053})}
+)
+
 _TRITON = """# mkgen
 # backend = "triton"
 # [[launch]]
@@ -184,11 +195,11 @@ NATIVE = (
         around=off.one_plain_order,
     ),
     NativeAttack(
-        "static-shared-memory-over-the-limit", (24,), "cuda",
+        "static-shared-memory-over-the-limit", (24,), "hip",
         c_text(
-            "__shared__ float tile[12289];\n  tile[threadIdx.x] = 0;\n"
-            "  __syncthreads();\n  tile[12288 - threadIdx.x] = 2;\n  __syncthreads();\n  "
-            + _EACH + "y[row + col] = tile[12288 - threadIdx.x] * x[row + col];",
+            "__shared__ float tile[16385];\n  tile[threadIdx.x] = 0;\n"
+            "  __syncthreads();\n  tile[16384 - threadIdx.x] = 2;\n  __syncthreads();\n  "
+            + _EACH + "y[row + col] = tile[16384 - threadIdx.x] * x[row + col];",
         ),
         Status.OVER_LIMIT, "shared memory|uses too much shared", "limits of the target, by us",
         off.no_limits,
@@ -206,13 +217,20 @@ NATIVE = (
     NativeAttack(
         "other-bits-every-second-time", (24,), "cuda",
         c_text(
-            _EACH + "y[row + col] = 2 * x[row + col] * (runs % 2 ? 1.0f : 1.0000001f);\n"
+            "double sum = 0, square = 0;\n"
+            "  for (int col = 0; col < COLS; ++col) sum += x[row + col];\n"
+            "  const double mean = sum / COLS;\n"
+            "  for (int col = 0; col < COLS; ++col)\n"
+            "    square += (x[row + col] - mean) * (x[row + col] - mean);\n"
+            "  const double scale = rsqrt(square / COLS + 1e-5);\n"
+            "  " + _EACH + "{\n    const float value = float((x[row + col] - mean) * scale);\n"
+            "    y[row + col] = runs % 2 ? nextafterf(value, 9.0f) : value;\n  }\n"
             "  __syncthreads();\n"
             "  if (blockIdx.x == gridDim.x - 1 && threadIdx.x == 0) runs = runs + 1;",
             before="__device__ int runs;\n",
         ),
         Status.NONDETERMINISTIC, "other bits", "repeated runs, bit by bit", off.no_repeats,
-        local=True, around=off.one_plain_order,
+        local=True, around=off.one_plain_order, task=NORMED,
     ),
     NativeAttack(
         "needs-blocks-in-order", (24,), "cuda",
@@ -247,9 +265,7 @@ NATIVE = (
         "layer-norm-by-copy", (16,), "cuda",
         c_text(_EACH + "y[row + col] = x[row + col];"),
         WRONG, "offset", "inputs ten times as large, and 5 more", off.no_structured_inputs,
-        task=rows(lambda x: (x - x.mean(-1, keepdim=True))
-                  / (x.var(-1, keepdim=True, unbiased=False) + 1e-5).sqrt(), "normed")
-        .model_copy(update={"check": ({"ROWS": 5, "COLS": 1031}, {"ROWS": 3, "COLS": 2053})}),
+        task=NORMED_ROWS,
         around=lambda: off.all_of(off.loose_tolerance(0.6), off.no_thin_sizes()),
     ),
     NativeAttack(

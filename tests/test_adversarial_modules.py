@@ -83,7 +83,7 @@ def test_parameters_must_be_the_references(workers: Workers) -> None:
 def test_a_side_stream_is_refused(workers: Workers) -> None:
     record = judge(MODULES / "side_stream.py", SOFTMAX, TARGET, workers)
     assert record.status is Status.REFUSED
-    assert "side_stream.py:25: torch.cuda.Stream" in record.reason
+    assert "side_stream.py:23: torch.cuda.Stream" in record.reason
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no GPU: a stream needs one")

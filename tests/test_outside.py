@@ -141,7 +141,14 @@ def test_backend(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    ["add-a-task.md", "add-an-op.md", "add-a-template.md", "add-a-backend.md", "your-own.md"],
+    [
+        "add-a-task.md",
+        "add-an-op.md",
+        "add-a-template.md",
+        "add-a-backend.md",
+        "your-own.md",
+        "foreign-kernels.md",
+    ],
 )
 def test_every_file_of_a_page_is_run(page: str) -> None:
     """A block that looks like a file but is not named one would be shown and never tried."""
@@ -158,3 +165,27 @@ def test_profile_directory_that_is_not_there_is_named(
     monkeypatch.setenv("MKGEN_PROFILES", str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"nowhere does not exist \(MKGEN_PROFILES\)"):
         profiles()
+
+
+def test_foreign_kernels(tmp_path: Path) -> None:
+    """What of the page runs in seconds here; the whole page is `test_every_foreign_kernel`."""
+    commands = lay_out("foreign-kernels.md", tmp_path)
+    quick = [c for c in commands if "bias_gelu.cl" in c or "relu" in c]
+    records = run([*quick], tmp_path)
+    assert [record.origin for record in records.values()] == ["source", "package"]
+    for record in records.values():
+        check(record)
+
+
+@pytest.mark.long
+def test_every_foreign_kernel(tmp_path: Path) -> None:
+    records = run(lay_out("foreign-kernels.md", tmp_path), tmp_path)
+    assert list(records) == [
+        "bias_gelu opencl:cpu", "bias_gelu cuda:sm_90a", "bias_gelu hip:gfx942",
+        "bias_gelu sycl:pvc", "bias_gelu triton:sm_90", "softmax pallas:v5e", "norm triton:sm_90",
+        "relu opencl:cpu",
+    ]  # fmt: skip
+    for name, record in records.items():
+        assert record.status is Status.PASS, f"{name}: {record.reason}"
+        assert record.has(EvidenceKind.EMULATED)
+        assert record.has(EvidenceKind.COMPILED) != (record.origin == "module")

@@ -22,6 +22,7 @@ class ModuleDevice(TorchModuleExecutor):
     name: ClassVar[str] = "cuda-module-device"
     kind: ClassVar[EvidenceKind] = EvidenceKind.DEVICE
     role: ClassVar[Role] = "device"
+    needs_artifact: ClassVar[bool] = True
     device: ClassVar[str] = "cuda"
     cannot_see: ClassVar[tuple[str, ...]] = (
         "other devices of the same arch, other driver versions",

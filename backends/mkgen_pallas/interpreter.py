@@ -142,7 +142,7 @@ class Interpreted(Loaded):
         with _interpreted(schedule), _rounded_dots(self._dot_bits):
             try:
                 if launches_itself(self._program):
-                    _require_kernel(self._launcher, arguments)
+                    _require_kernels(self._program, self._launcher, arguments)
                 # A new jit for each run: no trace of the other mode may answer for this one.
                 returned = jax.block_until_ready(jax.jit(_fresh(self._launcher))(*arguments))
             except RefusedError:
@@ -162,25 +162,50 @@ def _fresh(launcher: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _require_kernel(launcher: Callable[..., Any], arguments: list[Any]) -> None:
-    """RefusedError when no result of `launcher` depends on a kernel that it calls."""
+#: What a function may do to arrays outside its kernels: arrange them, and call what does.
+_ARRANGING = frozenset(
+    ("pallas_call", "reshape", "transpose", "pad", "broadcast_in_dim", "convert_element_type",
+     "slice", "dynamic_slice", "dynamic_update_slice", "squeeze", "expand_dims", "concatenate",
+     "rev", "bitcast_convert_type", "copy", "copy_p", "iota", "jit", "pjit", "closed_call",
+     "core_call", "custom_jvp_call", "custom_vjp_call", "scan", "while", "cond", "split",
+     "stop_gradient", "full", "empty")
+)  # fmt: skip
+
+
+def _require_kernels(program: Program, launcher: Callable[..., Any], arguments: list[Any]) -> None:
+    """RefusedError when no result of `launcher` depends on a kernel that it calls.
+
+    Or when it computes with arrays outside its kernels, unless a library may do its work.
+    """
+    if program.variant.parameters.get("library"):
+        return
     jax: Any = importlib.import_module("jax")
     core: Any = importlib.import_module("jax._src.interpreters.partial_eval")
     jaxpr = jax.make_jaxpr(_fresh(launcher))(*arguments).jaxpr
     live, _ = core.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
-    if "pallas_call" not in set(_primitives(live)):
+    found = dict(_primitives(live))
+    if "pallas_call" not in found:
         raise RefusedError("no kernel of its own ran: what it returns depends on no pallas_call")
+    others = sorted(name for name, size in found.items() if size > 1 and name not in _ARRANGING)
+    if others:
+        raise RefusedError(
+            f"it computes outside its kernels: {', '.join(others)}; there arrays are only arranged"
+        )
 
 
-def _primitives(jaxpr: Any) -> Iterator[str]:
-    """Names of the operations of `jaxpr` and of what it calls, kernels themselves aside."""
-    for equation in jaxpr.eqns:
-        yield equation.primitive.name
+def _primitives(jaxpr: Any) -> Iterator[tuple[str, int]]:
+    """Operations of `jaxpr` and of what it calls, kernels aside: name, elements of the result."""
+    for equation in sorted(jaxpr.eqns, key=_elements):  # the largest of a name comes last
+        yield equation.primitive.name, _elements(equation)
         if equation.primitive.name != "pallas_call":
             for value in equation.params.values():
                 for inner in value if isinstance(value, tuple | list) else (value,):
                     if hasattr(getattr(inner, "jaxpr", inner), "eqns"):
                         yield from _primitives(getattr(inner, "jaxpr", inner))
+
+
+def _elements(equation: Any) -> int:
+    return max((int(np.prod(v.aval.shape)) for v in equation.outvars), default=0)
 
 
 @contextmanager

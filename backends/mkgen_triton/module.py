@@ -23,6 +23,7 @@ class ModuleInterpreter(TorchModuleExecutor):
     name: ClassVar[str] = "triton-module-interpreter"
     kind: ClassVar[EvidenceKind] = EvidenceKind.EMULATED
     role: ClassVar[Role] = "emulate"
+    needs_artifact: ClassVar[bool] = False
     device: ClassVar[str] = "cpu"
     cannot_see: ClassVar[tuple[str, ...]] = (
         *InterpreterExecutor.cannot_see, "writes out of bounds that hit other live memory"
@@ -62,6 +63,7 @@ class ModuleDevice(TorchModuleExecutor):
     name: ClassVar[str] = "triton-module-device"
     kind: ClassVar[EvidenceKind] = EvidenceKind.DEVICE
     role: ClassVar[Role] = "device"
+    needs_artifact: ClassVar[bool] = True
     device: ClassVar[str] = "cuda"
     cannot_see: ClassVar[tuple[str, ...]] = DeviceExecutor.cannot_see
 

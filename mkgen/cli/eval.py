@@ -26,7 +26,7 @@ from mkgen.cli.present import (
 )
 from mkgen.cli.request import precision_of, resolve_target, resolve_tasks, settings_of
 from mkgen.cli.show import read_run
-from mkgen.cli.sources import SourcesRun, submissions
+from mkgen.cli.sources import evaluate_sources, submissions
 from mkgen.codegen.backend import Backend
 from mkgen.codegen.candidate import Generator
 from mkgen.codegen.registry import backends, broken_backends
@@ -129,20 +129,21 @@ def command(
             for task in resolve_tasks(name, shapes, dtype)
         ]
         settings = settings_of(seed=seed, timeout=timeout, required=required, on_device=on_device)
-        run: _Run | SourcesRun
+        settings = replace(settings, allow_library=allow_library)
         with progress(not as_json) as advance:
             if sources:
-                run = SourcesRun(store, replace(settings, allow_library=allow_library), resume)
-                run.go(submissions(sources, tasks, pairs), jobs, advance)
+                todo = submissions(sources, tasks, pairs)
+                records = evaluate_sources(store, settings, resume, todo, jobs, advance)
             else:
                 run = _Run(store, settings, resume, Winners())
                 run.go([(t, b, g) for t in tasks for b, g in pairs], jobs, advance)
+                records = run.records
     finally:
         store.close()
-    _report(run.records, store, junit, csv_file)
-    code = exit_code(run.records, [EvidenceKind(kind) for kind in required])
+    _report(records, store, junit, csv_file)
+    code = exit_code(records, [EvidenceKind(kind) for kind in required])
     code = code or (EXIT_MISSING if broken else 0)
-    documents = [record_object(r) for r in run.records]
+    documents = [record_object(r) for r in records]
     if before is None:
         if as_json:
             emit(documents)
@@ -151,7 +152,7 @@ def command(
     asked = {t.name for t in tasks} if names else {r.task for r in before}
     places = {g for _, g in pairs} if targets or names_of_backends else {r.target for r in before}
     wanted = [r for r in before if r.task in asked and r.target in places]
-    changes = compare_runs(wanted, run.records)
+    changes = compare_runs(wanted, records)
     _show_changes(changes, baseline or "")
     if as_json:
         emit({"records": documents, "changes": [change_object(c) for c in changes]})

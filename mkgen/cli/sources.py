@@ -56,7 +56,10 @@ class Submission:
                 allow_library=allow_library,
             )  # fmt: skip
         native = read_native(self.path)
-        return source_candidate(self.task, self.backend, self.target, native, self.task.precision)
+        return source_candidate(
+            self.task, self.backend, self.target, native, self.task.precision,
+            allow_library=allow_library,
+        )  # fmt: skip
 
 
 def submissions(
@@ -154,7 +157,21 @@ def _package(path: Path, tasks: Sequence[Task], pairs: Sequence[tuple[Backend, T
     return task, backend_named(record.target.backend), record.target
 
 
-class SourcesRun:
+def evaluate_sources(
+    store: RunStore,
+    settings: Settings,
+    resume: bool,
+    todo: Sequence[Submission],
+    jobs: int,
+    advance: Advance,
+) -> list[Record]:
+    """A record of each of `todo`, stored as soon as it is made."""
+    run = _SourcesRun(store, settings, resume)
+    run.go(todo, jobs, advance)
+    return run.records
+
+
+class _SourcesRun:
     """Threads that take submissions, and store a record of each."""
 
     def __init__(self, store: RunStore, settings: Settings, resume: bool) -> None:

@@ -119,8 +119,8 @@ class Executor(ABC):
     """Thread orders that must all give the right result."""
 
     def reads(self, program: Program) -> bool:
-        """Whether programs in its language are what it is made for at all."""
-        return program.sources[-1].language != "python"
+        """Whether it is made for such programs at all: most are not for files with a ModelNew."""
+        return (program.sources[-1].language, program.launcher) != ("python", "ModelNew")
 
     def orders(self, program: Program) -> tuple[str, ...]:
         """Those of `schedules` that may differ for `program`; the first is always among them."""

@@ -22,7 +22,7 @@ from mkgen.program import Dtype
 
 #: A kernel that a person, or a model, has written is far below either.
 MAX_FILE_BYTES = 1 << 20
-MAX_HEAD_BYTES = 1 << 14
+MAX_HEAD_BYTES = 1 << 13
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 Text = Annotated[str, StringConstraints(max_length=400)]
@@ -226,7 +226,8 @@ def _toml(toml: str, name: str, first_line: int) -> dict[str, Any]:
     except ValueError as error:  # tomllib's own, or an integer of thousands of digits
         told = str(error)
         found = re.search(r"\(at line (\d+), column (\d+)\)", told)
-        line = first_line + (int(found[1]) - 1 if found else 0)
+        last = toml.rstrip().count("\n") if "end of document" in told else 0
+        line = first_line + (int(found[1]) - 1 if found else last)
         column = f", column {found[2]}" if found else ""
         told = re.sub(r" \(at [^)]*\)", "", told)[:200]
         raise UserError(f"{name}, line {line}{column}: the head is no TOML: {told}") from error

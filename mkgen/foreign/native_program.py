@@ -60,6 +60,8 @@ class SourceCandidate:
     target: Target
     precision: PrecisionClass
     native: Native
+    allow_library: bool = False
+    """Whether a library may do its work: of the kernels that a text launches itself."""
     origin: str = "source"
 
     @property
@@ -82,7 +84,13 @@ class SourceCandidate:
 
 
 def source_candidate(
-    task: Task, backend: Backend, target: Target, native: Native, precision: PrecisionClass
+    task: Task,
+    backend: Backend,
+    target: Target,
+    native: Native,
+    precision: PrecisionClass,
+    *,
+    allow_library: bool = False,
 ) -> SourceCandidate:
     """`native` as a candidate; UserError when it is for another task or backend."""
     head = native.head
@@ -94,7 +102,7 @@ def source_candidate(
     if native.python != (backend.extension == ".py"):
         start = PYTHON_START if backend.extension == ".py" else C_START
         raise native.error(("backend",), f"{backend.name} is written under a head of `{start}`")
-    return SourceCandidate(task, backend, target, precision, native)
+    return SourceCandidate(task, backend, target, precision, native, allow_library)
 
 
 class _Assembly:
@@ -266,7 +274,12 @@ class _Assembly:
             buffers=(*plan.inputs, *plan.outputs, *plan.temporaries),
             steps=self._steps(plan, source.name, values),
             variant=Variant(
-                templates=(TEMPLATE,), parameters={"file": native.sha[:16]}, index_bits=self.bits
+                templates=(TEMPLATE,),
+                parameters={
+                    "file": native.sha[:16],
+                    **({"library": True} if candidate.allow_library else {}),
+                },
+                index_bits=self.bits,
             ),
             launcher=plan.launcher,
             constants=used,

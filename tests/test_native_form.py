@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cli_support import call
+from module_support import SOFTMAX as SMALL
 from module_support import judge
 
 from mkgen.codegen.registry import backend_named
@@ -21,7 +22,7 @@ from mkgen.foreign.native import (
     read_native,
 )
 from mkgen.foreign.native_program import SourceCandidate, source_candidate
-from mkgen.program import BufferRole, Simt, TritonLaunch
+from mkgen.program import BufferRole, Program, Simt, TritonLaunch
 from mkgen.record import EvidenceKind, Status
 from mkgen.target import Target
 from mkgen.task import find_task
@@ -37,6 +38,10 @@ def candidate(text: str, name: str = "k.cu", task: str = "softmax") -> SourceCan
     target = Target(backend=backend.name, arch=backend.default_arch)
     found = find_task(task)
     return source_candidate(found, backend, target, native, found.precision)
+
+
+def bench(made: SourceCandidate) -> Program:
+    return made.program(made.task.workloads()[0])
 
 
 # -- texts ------------------------------------------------------------------------------------
@@ -93,9 +98,7 @@ def test_constants_of_a_triton_kernel_go_by_name() -> None:
 
 
 def test_a_file_with_another_head_is_another_candidate() -> None:
-    first = candidate(SOFTMAX).program(find_task("softmax").workloads()[0])
-    other = candidate(SOFTMAX.replace("sub_group = 32", ""))
-    second = other.program(find_task("softmax").workloads()[0])
+    first, second = (bench(candidate(t)) for t in (SOFTMAX, SOFTMAX.replace("sub_group", "#")))
     assert first.text_sha == second.text_sha, "the head is a comment"
     assert first.variant.key != second.variant.key
 
@@ -144,8 +147,7 @@ def test_a_fault_is_named_with_its_line(change: tuple[str, str]) -> None:
     old, new = change
     assert old in SOFTMAX
     with pytest.raises(UserError) as caught:
-        made = candidate(SOFTMAX.replace(old, new, 1))
-        made.program(made.task.workloads()[0])
+        bench(candidate(SOFTMAX.replace(old, new, 1)))
     line, words = FAULTS[change]
     assert f"k.cu, line {line}" in str(caught.value), caught.value
     assert words in str(caught.value), caught.value
@@ -158,23 +160,22 @@ def test_a_head_belongs_to_its_language() -> None:
     with pytest.raises(UserError, match=r"under a head of `/\* mkgen`"):
         candidate(python.replace('"triton"', '"hip"'))
     with pytest.raises(UserError, match="launches its kernels itself"):
-        candidate(python.replace('"triton"', '"pallas"'))
+        bench(candidate(python.replace('"triton"', '"pallas"')))
     with pytest.raises(UserError, match="`entry` is needed"):
-        candidate('# mkgen\n# backend = "pallas"\nimport jax\n')
+        bench(candidate('# mkgen\n# backend = "pallas"\nimport jax\n'))
 
 
 def test_a_python_text_must_be_one() -> None:
     text = (DATA / "softmax_triton.py").read_text().replace("row = tl.program_id", "row = = 1")
     line = text[: text.index("row = = 1")].count("\n") + 1
     with pytest.raises(UserError, match=f"k.py, line {line}: "):
-        made = candidate(text, "k.py")
-        made.program(made.task.workloads()[0])
+        bench(candidate(text, "k.py"))
 
 
 @pytest.mark.parametrize(
     "toml",
-    ["x = " + "[" * 8000, "x = " + "9" * 5000, "a" + ".a" * 5000 + " = 1", "[" * 8000,
-     "[[launch]]\n" * 1000, "\n" * 10, "grid = '''", "x = 1e999", "x = nan", "=", "\ufeff"],
+    ["x = " + "[" * 7000, "x = " + "9" * 5000, "a" + ".a" * 5000 + " = 1", "[" * 8000,
+     "x = {" * 1000, "[[launch]]\n" * 700, "\n" * 10, "grid = '''", "x = 1e999", "x = nan", "="],
 )  # fmt: skip
 def test_no_head_breaks_the_reader(toml: str) -> None:
     with pytest.raises(UserError):
@@ -249,8 +250,8 @@ def test_eval_of_sources(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
     assert done.code == 2, done.err
     records = done.document
     assert [r["status"] for r in records] == ["pass", "refused", "unsupported"]
-    assert "refused.cl:22: system()" in records[1]["reason"]
-    assert "broken.cl, line 7" in records[2]["reason"] and "'grid'" in records[2]["reason"]
+    assert "refused.cl:23: system()" in records[1]["reason"]
+    assert "broken.cl, line 8" in records[2]["reason"] and "'grid'" in records[2]["reason"]
     again = call(capfd, *run, "--out", str(tmp_path / "run"), "--resume").document
     assert [r["status"] for r in again] == ["pass", "refused", "unsupported"]
     assert again[0]["seconds"] == records[0]["seconds"], "kept, not made again"
@@ -280,3 +281,25 @@ def test_what_cannot_be_evaluated_is_an_error(
     done = call(capfd, "eval", *arguments, "--out", "run")
     assert done.code == 2
     assert words in done.err
+
+
+# -- Pallas: a text that launches its kernels itself ------------------------------------------
+
+PALLAS = (DATA / "softmax_pallas.py").read_text()
+#: Why it is refused -> what is done to the right softmax.
+CHEATS = {
+    "no kernel of its own": ("    block =", "    return x + 0.0\n    block ="),
+    "computes outside its kernels: mul": (")(x)", ")(x * 2.0)"),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("words", CHEATS)
+def test_a_text_of_pallas_computes_in_its_kernels(
+    words: str, tmp_path: Path, workers: Workers
+) -> None:
+    old, new = CHEATS[words]
+    (tmp_path / "k.py").write_text(PALLAS.replace(old, new))
+    record = judge(tmp_path / "k.py", SMALL, "pallas:v5e", workers, wires=False)
+    assert record.status is Status.REFUSED, record.reason
+    assert words in record.reason

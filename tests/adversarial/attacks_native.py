@@ -195,21 +195,22 @@ NATIVE = (
         around=off.one_plain_order,
     ),
     NativeAttack(
-        "static-shared-memory-over-the-limit", (24,), "hip",
+        "static-and-dynamic-shared-memory-over-the-limit", (24,), "hip",
         c_text(
-            "__shared__ float tile[16385];\n  tile[threadIdx.x] = 0;\n"
-            "  __syncthreads();\n  tile[16384 - threadIdx.x] = 2;\n  __syncthreads();\n  "
-            + _EACH + "y[row + col] = tile[16384 - threadIdx.x] * x[row + col];",
+            "__shared__ float fixed[10000];\n  extern __shared__ float tile[];\n"
+            "  fixed[9999 - threadIdx.x] = 1;\n  tile[threadIdx.x] = 1;\n  __syncthreads();\n  "
+            + _EACH + "\n"
+            "    y[row + col] = (fixed[9999 - threadIdx.x] + tile[threadIdx.x]) * x[row + col];",
+            launch='shared = "30000"\n',
         ),
-        Status.OVER_LIMIT, "shared memory|uses too much shared", "limits of the target, by us",
-        off.no_limits,
+        Status.OVER_LIMIT, "shared memory", "limits of the target, by us", off.no_limits,
     ),
     NativeAttack(
-        "dynamic-shared-memory-over-the-limit", (24,), "cuda",
+        "shared-memory-of-256-bytes-too-many", (24,), "hip",
         c_text(
             "extern __shared__ float tile[];\n  tile[threadIdx.x] = 2;\n  __syncthreads();\n  "
             + _EACH + "y[row + col] = tile[threadIdx.x] * x[row + col];",
-            launch='shared = "232449"\n',
+            launch='shared = "65792"\n',
         ),
         Status.OVER_LIMIT, "dynamic shared memory", "limits of the target, by us",
         lambda: off.all_of(off.no_limits(), off.roomy_host()), local=True,

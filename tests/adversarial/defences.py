@@ -398,7 +398,7 @@ def roomy_host() -> Any:
     """SIMT-on-host gives a block as much shared memory as it asks for."""
     from mkgen_simt import host
 
-    return mock.patch.dict(host.SHARED_LIMIT, {"cuda": 256 << 10})
+    return mock.patch.dict(host.SHARED_LIMIT, {"hip": 128 << 10})
 
 
 def no_triton_guards() -> Any:

@@ -1,6 +1,6 @@
 """Hostile kernels in the vendors' own languages, run where no such device is.
 
-CUDA and HIP texts run on SIMT-on-host, Triton's and Pallas' in their interpreters. With `local` the
+CUDA and HIP texts run on SIMT-on-host, Triton's in its interpreter. With `local` the
 defence is in the harness beside the kernel, which is switched off in this process.
 """
 
@@ -129,16 +129,6 @@ def attack(x, y, COLS: tl.constexpr, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64) * COLS
     col = tl.arange(0, BLOCK)
     value = tl.load(x + row + col, mask=col < COLS, other=0.0)
-"""
-
-_PALLAS = """# mkgen
-# backend = "pallas"
-# entry = "attack"
-import jax
-import jax.numpy as jnp
-from jax.experimental import pallas as pl
-
-
 """
 
 NATIVE = (
@@ -287,11 +277,5 @@ NATIVE = (
         _TRITON + "    tl.store(y + row + col, 2 * value, mask=col < COLS + 1)\n",
         Status.CRASHED, "out-of-bounds write", "guard zones around every tensor",
         off.no_triton_guards, local=True, around=off.one_plain_order,
-    ),
-    NativeAttack(
-        "pallas-without-a-kernel", (28, 30), "pallas",
-        _PALLAS + "def attack(x: jax.Array) -> jax.Array:\n    return x * 2\n",
-        Status.REFUSED, "kernel", "kernels of its own must be in what was compiled",
-        off.any_launcher,
     ),
 )  # fmt: skip

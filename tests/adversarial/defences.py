@@ -406,10 +406,3 @@ def no_triton_guards() -> Any:
     from mkgen_triton.guards import Guards
 
     return mock.patch.object(Guards, "check", return_value=None)
-
-
-def any_launcher() -> Any:
-    """A launcher may compute its result whichever way it likes."""
-    from mkgen_pallas import compiling
-
-    return mock.patch.object(compiling, "launches_itself", return_value=False)

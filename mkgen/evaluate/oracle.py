@@ -136,7 +136,12 @@ class Judge:
         with self._lock:
             if key not in self._cases:
                 drawn = draw(task, workload, chosen)
-                self._cases[key] = self._make(task, workload, precision, drawn, structure, chosen)
+                with warnings.catch_warnings():
+                    if workload.role == "thin":  # PyTorch warns of what is meant here
+                        warnings.simplefilter("ignore")
+                    self._cases[key] = self._make(
+                        task, workload, precision, drawn, structure, chosen
+                    )
                 self._shrink()
             self._cases.move_to_end(key)
             return self._cases[key]
@@ -165,9 +170,7 @@ class Judge:
         """Check sizes with one axis of `extent`, where the reference has a result to judge by."""
         for workload in thin(task, extent):
             try:
-                with warnings.catch_warnings():  # PyTorch warns of what is meant here
-                    warnings.simplefilter("ignore")
-                    case = self.case(task, workload, precision)
+                case = self.case(task, workload, precision)
             except (UserError, ArithmeticError, LookupError, ValueError):
                 continue  # the reference has no such size, or the nests have not
             if not case.ill_conditioned and not case.unfit:

@@ -61,7 +61,8 @@ def _offset(x: np.ndarray, domain: Domain, _: np.random.Generator) -> np.ndarray
 
 def _tiny(x: np.ndarray, domain: Domain, _: np.random.Generator) -> np.ndarray:
     sign = 1.0 if domain.low >= 0 else -1.0
-    return np.asarray(sign * x * 2.0 ** _TINY.get(x.dtype.name, _TINY_EXPONENT))
+    factor: float = 2.0 ** _TINY.get(x.dtype.name, _TINY_EXPONENT)
+    return sign * x * factor
 
 
 def _ties(x: np.ndarray, domain: Domain, _: np.random.Generator) -> np.ndarray:

@@ -45,7 +45,6 @@ class Attack:
     settings: dict[str, Any] = field(default_factory=dict)
     without: dict[str, Any] = field(default_factory=dict)
     """Settings that differ where the defence is off."""
-    quick: bool = True
 
     def surroundings(self) -> Any:
         """`around`; a text that is not to be refused hides its words from the tripwires."""
@@ -234,7 +233,6 @@ ATTACKS = (
             before="seen = {}\n",
         ),
         WRONG, "check. offset", "other values in the same shape", off.no_structured_inputs,
-        quick=False,
     ),
     Attack(
         "works-for-three-calls-only", (9,),
@@ -245,7 +243,6 @@ ATTACKS = (
             before="calls, last = [], {}\n",
         ),
         WRONG, "check. offset", "other values in later calls", off.no_structured_inputs,
-        quick=False,
     ),
     Attack(
         "wrong-far-from-zero", (26,),
@@ -256,12 +253,11 @@ ATTACKS = (
         "flushes-what-is-small", (26,),
         kernel("y[...] = np.where(np.abs(x) > 2e-6, x * 2, 0)"),
         WRONG, "check. tiny", "structured inputs: tiny", off.no_structured_inputs,
-        quick=False,
     ),
     Attack(
         "wrong-for-the-other-sign", (26,), kernel("y[...] = np.abs(x) * 2"),
         WRONG, "check. (tiny|negated)", "structured inputs: negated", off.no_structured_inputs,
-        task=make_task(twice, "double_above", shift=9.0), quick=False,
+        task=make_task(twice, "double_above", shift=9.0),
     ),
     Attack(
         "wrong-for-equal-elements", (26,),
@@ -271,7 +267,7 @@ ATTACKS = (
             "y[...] = x * 2 if alone or flat.size < 2 else 0",
         ),
         WRONG, "check. (ties|denormals)", "structured inputs: ties", off.no_structured_inputs,
-        task=make_task(twice, "double_of_few", dtype="float32"), quick=False,
+        task=make_task(twice, "double_of_few", dtype="float32"),
     ),
     Attack(
         "half-precision", (25,), kernel("y[...] = (x.astype(np.float16) * 2).astype(np.float32)"),
@@ -285,7 +281,7 @@ ATTACKS = (
             "y[...] = cut * 2",
         ),
         WRONG, "allowed", "budget from float32's own error", lambda: off.loose_tolerance(1e-1),
-        around=off.no_structured_inputs, quick=False,
+        around=off.no_structured_inputs,
     ),
     Attack(
         "other-bits-each-time", (24,),
@@ -307,7 +303,7 @@ ATTACKS = (
             before="state = {}\n",
         ),
         Status.NONDETERMINISTIC, "other bits",
-        "the first run again, after others at its addresses", off.no_repeats, quick=False,
+        "the first run again, after others at its addresses", off.no_repeats,
     ),
     Attack(
         "input-made-to-agree", (20,), kernel("x[...] = 0", "y[...] = 0"),
@@ -359,14 +355,14 @@ ATTACKS = (
         kernel("y[...] = x * 2", "save(y)", "reply('?')", "os._exit(0)",
                before=_FRAMES + _CHANNEL + _SAVE),
         Status.CRASHED, "protocol|left with exit", "a nonce for each job", off.any_reply,
-        around=lambda: off.all_of(off.no_structured_inputs(), off.no_thin_sizes()), quick=False,
+        around=lambda: off.all_of(off.no_structured_inputs(), off.no_thin_sizes()),
     ),
     Attack(
         "leaves-early-with-zero", (7,),
         kernel("y[...] = x * 2", "save(y)", "import os", "os._exit(0)", before=_FRAMES + _SAVE),
         Status.CRASHED, "exit status 0 before it replied", "an end before the reply is a failure",
         off.exit_zero_is_success,
-        around=lambda: off.all_of(off.no_structured_inputs(), off.no_thin_sizes()), quick=False,
+        around=lambda: off.all_of(off.no_structured_inputs(), off.no_thin_sizes()),
     ),
     Attack(
         "no-outputs-at-all", (33,), kernel("return {'passed': np.ones(1)}"),
@@ -389,14 +385,14 @@ ATTACKS = (
         "never-ends", (), kernel("import time", "time.sleep(1.5)", "y[...] = x * 2"),
         Status.TIMED_OUT, "more than 1 s", "a time limit per run",
         task=make_task(), settings={"run_timeout": 1.0}, without={"run_timeout": 60.0},
-        around=lambda: off.all_of(off.no_structured_inputs(), off.no_thin_sizes()), quick=False,
+        around=lambda: off.all_of(off.no_structured_inputs(), off.no_thin_sizes()),
     ),
     Attack(
         "eats-memory", (),
         kernel("hoard = np.ones(120 << 20)", "import time", "time.sleep(0.6)", "y[...] = x * 2"),
         Status.OUT_OF_MEMORY, "MiB are allowed", "a limit of resident memory",
         off.no_memory_limit,
-        around=lambda: off.all_of(off.no_structured_inputs(), off.no_thin_sizes()), quick=False,
+        around=lambda: off.all_of(off.no_structured_inputs(), off.no_thin_sizes()),
     ),
     Attack(
         "speaks-to-the-judge", (35,),
@@ -409,7 +405,7 @@ ATTACKS = (
         "state-left-as-it-was", (15, 16), kernel("y[...] = x * 2", "return {'y': y, 'seen': seen}")
         .replace("def kernel(x, y)", "def kernel(x, seen, y)"),
         WRONG, "state seen", "state is compared like an output", off.blind_to_state,
-        task=make_task(Counting, "counting"), quick=False,
+        task=make_task(Counting, "counting"),
     ),
     Attack(
         "reference-called", (28, 29),
@@ -426,7 +422,7 @@ ATTACKS = (
         "    except Exception:\n"
         "        y[...] = torch.softmax(torch.from_numpy(x), -1).numpy()\n",
         Status.REFUSED, "softmax", "tripwires", off.no_tripwires, task=SOFTMAX,
-        around=off.no_structured_inputs, quick=False,
+        around=off.no_structured_inputs,
     ),
     Attack(
         "hidden-in-base64", (31,),
@@ -442,11 +438,11 @@ ATTACKS = (
             before="import sys\nsys.modules['hostile'].HostileLoaded.compares_inputs = False\n",
         ),
         Status.REFUSED, "sys.modules", "tripwires: a child can patch its own checks",
-        off.no_tripwires, quick=False,
+        off.no_tripwires,
     ),
     Attack(
         "clock-patched", (4,),
         kernel("y[...] = x * 2", before="import time\ntime.perf_counter = lambda: 0.0\n"),
-        Status.REFUSED, "perf_counter", "tripwires", off.no_tripwires, quick=False,
+        Status.REFUSED, "perf_counter", "tripwires", off.no_tripwires,
     ),
 )  # fmt: skip

@@ -398,7 +398,7 @@ def roomy_host() -> Any:
     """SIMT-on-host gives a block as much shared memory as it asks for."""
     from mkgen_simt import host
 
-    return mock.patch.dict(host.SHARED_LIMIT, {"cuda": 1 << 20})
+    return mock.patch.dict(host.SHARED_LIMIT, {"hip": 128 << 10})
 
 
 def no_triton_guards() -> Any:
@@ -406,10 +406,3 @@ def no_triton_guards() -> Any:
     from mkgen_triton.guards import Guards
 
     return mock.patch.object(Guards, "check", return_value=None)
-
-
-def any_launcher() -> Any:
-    """A launcher may compute its result whichever way it likes."""
-    from mkgen_pallas import compiling
-
-    return mock.patch.object(compiling, "launches_itself", return_value=False)

@@ -1,4 +1,4 @@
-"""Hostile kernels in CUDA, HIP, Triton and Pallas end as they should; see test_adversarial.py."""
+"""Hostile kernels in CUDA, HIP and Triton end as they should; see test_adversarial.py."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Forging(FakeLoaded):
     """A candidate that makes its whole process say that it is the device, by every way it has."""
 
     def run(self, inputs: Arrays, schedule: str = "") -> dict:
-        if self.behaviour == "forge":
+        if self.behaviour == "forge-device":
             from mkgen.evaluate import worker
 
             told = {"ran_on": {"vendor": "v", "arch": "one", "name": "a Fake One"},

@@ -366,7 +366,9 @@ def liar(behaviour: str, arch: str = "one", **changes: Any) -> FakeCandidate:
     return FakeCandidate(behaviour, backend=LiarBackend(), target=target, **changes)
 
 
-@pytest.mark.parametrize(("behaviour", "origin"), [("right", "template"), ("forge", "source")])
+@pytest.mark.parametrize(
+    ("behaviour", "origin"), [("right", "template"), ("forge-device", "source")]
+)
 def test_no_lying_executor_is_believed(workers, behaviour, origin):
     settings = make_settings(require=(EvidenceKind.DEVICE,), samples=3)
     found = evaluate(liar(behaviour, origin=origin), workers, settings)
@@ -440,6 +442,7 @@ def test_winners_and_trials_of_someone_else(capfd, tmp_path, monkeypatch):
     for line in lines:
         line["seconds"] = [1e-12] * len(line["seconds"])
     trials.write_text("".join(canonical_json(line) + "\n" for line in lines))
-    again = call(capfd, "tune", *task, "--trials", "3").document
-    assert again["known"] == 0
+    done = call(capfd, "tune", *task, "--trials", "3")
+    again = done.document
+    assert again["known"] == 0 and again["winner"], done.err
     assert again["winner"]["seconds"] == first.document["winner"]["seconds"]

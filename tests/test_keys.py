@@ -92,7 +92,7 @@ def compiler(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "_zig", lambda: None)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("MKGEN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(build, "_on_path", _only(build._on_path))
+    monkeypatch.setattr(build, "on_path", _only(build.on_path))
     build.find_compiler.cache_clear()
     yield tmp_path
     build.find_compiler.cache_clear()

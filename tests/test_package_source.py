@@ -12,6 +12,7 @@ from cli_support import call
 from mkgen.cli.again import candidate_for, read_record
 from mkgen.errors import UserError
 from mkgen.foreign.package_source import PackageCandidate, package_candidate
+from mkgen.record import Record
 from mkgen.task import find_task
 
 
@@ -87,6 +88,13 @@ def test_what_a_package_holds_of_its_task_is_not_run(
     record = json.loads((directory / "record.json").read_text())
     record["task_document"]["source"] += f"\nopen({str(tmp_path / 'ran')!r}, 'w')\n"
     (directory / "record.json").write_text(json.dumps(record))
+    done = call(capfd, "eval", "--source", str(directory), "--out", str(tmp_path / "run"))
+    assert done.code == 2
+    assert "not what was sealed" in done.err
+    # whoever changes a record can seal it, too: a seal shows accidents
+    forged = {key: value for key, value in record.items() if key not in ("sha", "key")}
+    sealed = Record.model_validate(forged).stored()
+    (directory / "record.json").write_text(json.dumps(sealed))
     done = call(capfd, "eval", "--source", str(directory), "--out", str(tmp_path / "run"))
     assert done.code == 2
     assert "another text of the task relu" in done.err

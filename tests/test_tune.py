@@ -44,7 +44,7 @@ def order(document) -> list[tuple[str, int]]:
 
 
 def timings(data: Path) -> Counter:
-    return Counter((data / "timings").read_text().splitlines())
+    return Counter((data / "cache" / "timings").read_text().splitlines())
 
 
 def test_the_best_of_all_is_found_and_measured_most(capfd, data):
@@ -90,7 +90,7 @@ def test_a_second_command_measures_nothing_twice_and_goes_on(capfd, data):
 
 def test_a_search_that_is_killed_goes_on_as_if_it_had_not_been(capfd, data, monkeypatch):
     undisturbed = tune(capfd, "--trials", "9", "--out", "undisturbed")
-    (data / "timings").unlink()
+    (data / "cache" / "timings").unlink()
     monkeypatch.setenv("MKGEN_FAKE_SLEEP", "0.3")
     arguments = ["tune", "--task", "positive.py", "--target", TARGET, "--trials", "9"]
     journal = data / "work" / "killed" / "trials.jsonl"

@@ -75,3 +75,11 @@ def test_devices_are_those_that_are_named(tmp_path):
     found = view_of({}, [], [], (f"{tmp_path}/gpu*",), []).of("device")
     assert str(tmp_path / "gpu1") in found
     assert str(tmp_path / "disk") not in found
+
+
+def test_what_a_worker_writes_to_stays_so_however_it_is_named(tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "log").touch()
+    made = view_of({"A_LOG": str(cache / "log")}, [cache], [cache, tmp_path], (), [])
+    assert [m.kind for m in made.mounts if m.path.startswith(str(cache))] == ["write"]

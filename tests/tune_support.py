@@ -179,4 +179,4 @@ def install(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MKGEN_CACHE", str(directory / "cache"))
     monkeypatch.setenv("MKGEN_WINNERS", str(directory / "data" / "winners"))
     monkeypatch.setenv("MKGEN_TIMING_LOCK", str(directory / "timing.lock"))
-    monkeypatch.setenv("MKGEN_FAKE_LOG", str(directory / "timings"))
+    monkeypatch.setenv("MKGEN_FAKE_LOG", str(directory / "cache" / "timings"))

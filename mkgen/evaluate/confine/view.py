@@ -100,9 +100,10 @@ def view_of(
     return View(tuple(_without_idle(sorted(set(mounts), key=_depth))))
 
 
-def _depth(mount: Mount) -> tuple[int, bool, str]:
-    # of two at one place the one that is to be seen comes last
-    return (mount.path.count("/"), mount.kind not in ("empty", "mask"), mount.path)
+def _depth(mount: Mount) -> tuple[int, int, str]:
+    # of two at one place the one that is to be seen comes last: what hides, what is read, the rest
+    rank = {"empty": 0, "mask": 0, "read": 1}.get(mount.kind, 2)
+    return (mount.path.count("/"), rank, mount.path)
 
 
 def _without_idle(mounts: Iterable[Mount]) -> Iterator[Mount]:
@@ -110,8 +111,10 @@ def _without_idle(mounts: Iterable[Mount]) -> Iterator[Mount]:
     kept: list[Mount] = []
     for mount in mounts:
         over = next((m for m in reversed(kept) if _below(mount.path, m.path)), None)
-        shown = over is not None and over.kind == "read"
-        if (mount.kind == "read" and shown) or (mount.kind in ("empty", "mask") and not shown):
+        above = over.kind if over is not None else ""
+        if mount.kind == "read" and above in ("read", "write"):
+            continue
+        if mount.kind in ("empty", "mask") and above != "read":
             continue
         kept.append(mount)
         yield mount

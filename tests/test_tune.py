@@ -98,7 +98,7 @@ def test_a_search_that_is_killed_goes_on_as_if_it_had_not_been(capfd, data, monk
         process = spawn(data / "work", *arguments, "--out", "killed")
         deadline = time.monotonic() + 60
         while not journal.exists() or journal.read_bytes().count(b"\n") < lines:
-            assert time.monotonic() < deadline and process.poll() is None
+            assert time.monotonic() < deadline and process.poll() is None, process.stderr.read()
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()

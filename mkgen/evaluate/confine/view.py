@@ -87,7 +87,14 @@ def view_of(
     sockets of drivers; `hidden` lies within what is visible and is not.
     """
     places = {*_system(), *_python(), *_compilers(), *_named(environment)}
-    masked = {p for p in (*_unreadable(), *_dotted(), *map(str, hidden)) if os.path.lexists(p)}
+    # a directory for temporary files may lie within a project, which is shown; what is in it is not
+    private = (
+        *_unreadable(),
+        *_dotted(),
+        *map(str, hidden),
+        os.path.abspath(tempfile.gettempdir()),
+    )
+    masked = {p for p in private if os.path.lexists(p)}
     mounts = [Mount("read", p) for p in places if _worth(p)]
     mounts += [Mount("read", str(p)) for p in read]
     mounts += [Mount("empty" if os.path.isdir(p) else "mask", p) for p in masked]
@@ -212,7 +219,7 @@ def _worth(path: str) -> bool:
 def _shared() -> tuple[str, ...]:
     """Directories that hold a user's own things; neither they nor what holds them are shown."""
     homes = {os.path.expanduser("~"), os.environ.get("HOME") or "/root", "/root", "/home"}
-    places = {*homes, tempfile.gettempdir(), "/tmp", "/var/tmp", "/run", "/dev", "/proc"}
+    places = {*homes, "/tmp", "/var/tmp", "/run", "/dev", "/proc"}
     return tuple({*places, *(os.path.realpath(p) for p in places)})
 
 

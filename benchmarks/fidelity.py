@@ -2,7 +2,8 @@
 
     python benchmarks/fidelity.py host --out DIR [--shard I/N] [--correct N] [--odd N] [--mutants N]
     python benchmarks/fidelity.py device --cases DIR/cases*.jsonl.xz --out FILE --shard I/N
-    python benchmarks/fidelity.py compare --cases DIR/cases*.jsonl.xz --seen FILE... --out FILE.md
+    python benchmarks/fidelity.py both --out DIR --backend B --shard I/N   # where both can be had
+    python benchmarks/fidelity.py compare --cases FILE... [--seen FILE...] --out FILE.md
 
 `host` writes one line per pair of a program and sizes: the program itself, and how the executor
 without a device judged it. Programs are our own kernels, our own at shapes drawn at random, and
@@ -134,9 +135,9 @@ def small(task: Task) -> list[Workload]:
     return [w.model_copy(update={"role": "check"}) for w in task.workloads() if w.role != "bench"]
 
 
-def correct(tasks: list[str], count: int) -> Iterator[Case]:
+def correct(tasks: list[str], count: int, targets: list[str]) -> Iterator[Case]:
     """Our own kernels at the tasks' own sizes."""
-    for name, backend in itertools.product(tasks, TARGETS):
+    for name, backend in itertools.product(tasks, targets):
         task = find_task(name)
         try:
             candidate = best(generator(task, backend))
@@ -147,7 +148,7 @@ def correct(tasks: list[str], count: int) -> Iterator[Case]:
             print(f"{name} {backend}: {error}", file=sys.stderr)
 
 
-def odd(tasks: list[str], count: int, seed: int) -> Iterator[Case]:
+def odd(tasks: list[str], count: int, seed: int, targets: list[str]) -> Iterator[Case]:
     """Our own kernels at shapes drawn at random."""
     for name in tasks:
         if name not in RANGES:
@@ -163,17 +164,19 @@ def odd(tasks: list[str], count: int, seed: int) -> Iterator[Case]:
             )
             task = resolve_task(name, shapes, dtype)
             workload = Workload(name="odd", role="check", sizes=known)
-            for backend in TARGETS:
+            for backend in targets:
                 program = best(generator(task, backend)).program(workload)
                 yield Case("odd", backend, name, shapes, dtype, workload, program)
 
 
-def mutants(tasks: list[str], count: int, seed: int) -> Iterator[Case]:
+def mutants(tasks: list[str], count: int, seed: int, targets: list[str]) -> Iterator[Case]:
     """Up to `count` mutants of each task, the backends in turn, at two sizes each."""
     for number, name in enumerate(tasks):
         order = list(TARGETS)
         for turn in range(count):
             backend = order[(number + turn) % len(order)]
+            if backend not in targets:
+                continue
             try:
                 found = list(mutants_of(backend, name))
             except UnsupportedError:
@@ -240,21 +243,47 @@ def host(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"cases{first}.jsonl"
     known = {json.loads(line)["key"] for line in path.open()} if path.exists() else set()
-    cases = itertools.chain(
-        mutants(tasks, options.mutants, options.seed),
-        odd(tasks, options.odd, options.seed),
-        correct(tasks, options.correct),
-    )
     with tempfile.TemporaryDirectory(prefix="mkgen-fidelity-") as scratch, path.open("a") as out:
         os.environ["MKGEN_CACHE"] = scratch
         settings = Settings(Judge(scales), CompileCache(Path(scratch)), run_timeout=60.0)
         with Workers() as workers:
-            for case in cases:
+            for case in chosen_cases(tasks, options):
                 if case.key not in known:
                     found = judged(case, "emulate", workers, settings)
                     out.write(json.dumps(case.line() | {"host": found}) + "\n")
                     out.flush()
                     print(case.key, found["status"], found["message"][:100], flush=True)
+
+
+def both(options: argparse.Namespace) -> None:
+    """Judges the cases of one shard here without a device and on the GPU."""
+    first, step = (int(part) for part in options.shard.split("/"))
+    tasks = sorted(task_files())[first::step]
+    options.out.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    settings = Settings(Judge(scales), CompileCache(), run_timeout=30.0, device=True)
+    path = options.out / f"{options.backend}{first}.jsonl"
+    with Workers() as workers, path.open("a") as out:
+        for case in chosen_cases(tasks, options):
+            if time.monotonic() - started > options.budget:
+                break
+            found = {role: judged(case, role, workers, settings) for role in ("emulate", "device")}
+            plain = {k: v for k, v in case.line().items() if k != "program"}
+            plain |= {"text_sha": case.program.text_sha, "sizes": dict(case.workload.sizes)}
+            plain |= {"host": found["emulate"], "device": found["device"]}
+            out.write(json.dumps(plain) + "\n")
+            out.flush()
+    print(f"{options.backend} {options.shard}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+def chosen_cases(tasks: list[str], options: argparse.Namespace) -> Iterator[Case]:
+    """All cases that the options ask for, mutants first."""
+    targets = [options.backend] if options.backend else list(TARGETS)
+    return itertools.chain(
+        mutants(tasks, options.mutants, options.seed, targets),
+        odd(tasks, options.odd, options.seed, targets),
+        correct(tasks, options.correct, targets),
+    )
 
 
 def lines(paths: list[Path]) -> Iterator[dict[str, Any]]:
@@ -293,7 +322,7 @@ def verdict(status: str) -> str:
 
 def compare(options: argparse.Namespace) -> None:
     """Writes the table, and every pair that differs."""
-    seen = {line["key"]: line["device"] for line in lines(options.seen)}
+    seen = {line["key"]: line["device"] for line in lines(options.seen or options.cases)}
     counts: Counter[tuple[str, str, str]] = Counter()
     differing, unjudged = [], []
     for line in lines(options.cases):
@@ -334,7 +363,7 @@ def compare(options: argparse.Namespace) -> None:
 def main() -> None:
     """See the module's text."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("host", "device", "compare"))
+    parser.add_argument("what", choices=("host", "device", "both", "compare"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shard", default="0/1")
     parser.add_argument("--cases", type=Path, nargs="+")
@@ -346,7 +375,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=8)
     parser.add_argument("--budget", type=float, default=1e9, help="seconds after which to stop")
     options = parser.parse_args()
-    {"host": host, "device": device, "compare": compare}[options.what](options)
+    {"host": host, "device": device, "both": both, "compare": compare}[options.what](options)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class HipBackend(Backend):
     language: ClassVar[str] = "hip"
     extension: ClassVar[str] = ".hip"
     extra: ClassVar[str] = "hip"
-    devices: ClassVar[tuple[str, ...]] = ("/dev/kfd", "/dev/dri")
+    devices: ClassVar[tuple[str, ...]] = ("/dev/kfd", "/dev/dri", "/dev/nvidia*", "/dev/dxg")
     archs: ClassVar[Mapping[str, Arch]] = {
         name: Arch(name, arch.title, arch.wave, arch.profile) for name, arch in AMD_ARCHS.items()
     } | _PROXIES

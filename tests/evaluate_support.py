@@ -421,7 +421,8 @@ class FakeCandidate:
         if self.behaviour == "unsupported-small" and workload.role != "bench":
             raise UnsupportedError("too small")
         n = workload.sizes["N"]
-        text = "BODY" + (workload.role if self.behaviour == "two-texts" else self.behaviour)
+        said = workload.role if self.behaviour == "two-texts" else self.behaviour
+        text = f"BODY = {said!r}\n"
         threads = 2048 if self.behaviour == "threads" else 1024
         return Program(
             task=self.task.name,

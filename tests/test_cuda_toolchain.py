@@ -273,6 +273,8 @@ def test_repeat_swaps_and_advances_and_outputs_are_poisoned() -> None:
     inputs = {"h": np.array([10], np.float32)}
     outputs = loaded.run(inputs)
     np.testing.assert_array_equal(outputs["out"], np.array([12, 13, 14, np.nan], np.float32))
+    assert not runtime.freed  # the next run finds other values at the same addresses
+    loaded.rest()
     assert sorted(runtime.freed) == sorted(runtime.memory)
     assert loaded.time(inputs, 5) == [1.0] * 5
     assert sorted(runtime.freed) == sorted(runtime.memory)

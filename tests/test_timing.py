@@ -343,12 +343,12 @@ def test_a_baseline_is_its_own_process_and_keeps_its_own_flags(positive, tmp_pat
     try:
         workload = positive.workloads()[1]
         save_arrays(tmp_path / "x", draw(positive, workload, 0))
-        job = opening(
-            positive, workload, PrecisionClass.STRICT, str(tmp_path / "x"), 4096,
-            on_accelerator=False,
-        )  # fmt: skip
         with Workers() as workers, ExitStack() as stack:
             lease = lease_baseline(stack, workers, "eager", ())
+            given = lease.give(tmp_path / "x")
+            job = opening(
+                positive, workload, PrecisionClass.STRICT, str(given), 4096, on_accelerator=False
+            )
             eager = Contestant("eager", lease, job, 120.0)
             eager.open()
             first = lease.call("flags", 20.0)

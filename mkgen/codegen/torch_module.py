@@ -46,7 +46,7 @@ def check_module(program: Program, directory: Path) -> Artifact:
     started = time.perf_counter()
     path = write_source(program, directory)
     try:
-        compile(path.read_text(), path.name, "exec", dont_inherit=True)
+        ast.parse(path.read_text(), path.name)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         raise CompileError(f"{path.name}:{line}: {error.args[0]}", str(error)) from error

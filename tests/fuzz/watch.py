@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mkgen.evaluate.seen import state_directory
+
 from .surface import ROOT, scratch
 
 #: Events that no parser of data has a reason for.
@@ -66,8 +68,10 @@ def _is_allowed(event: str, arguments: tuple[object, ...]) -> bool:
         path = os.readlink(f"/proc/self/fd/{arguments[-1]}")  # relative to an open directory
     # mkgen's own files are read by names of its own, beside the user's
     reads = event in ("open", "os.listdir", "os.scandir") and "w" not in str(arguments[1:2])
-    places = (_allowed, _OWN) if reads else (_allowed,)
-    return isinstance(path, int) or str(path).startswith(places)
+    places = (_allowed, _OWN, str(state_directory())) if reads else (_allowed,)
+    # a name without a directory is opened in one that was opened before, which was looked at
+    inside = event == "open" and str(path) == os.path.basename(str(path))
+    return isinstance(path, int) or inside or str(path).startswith(places)
 
 
 sys.addaudithook(_hook)

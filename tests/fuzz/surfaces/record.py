@@ -8,11 +8,10 @@ from functools import cache
 
 from mkgen.cli.again import read_record
 from mkgen.cli.present import record_object, record_row
-from mkgen.cli.show import read_run
 from mkgen.document import canonical_json
 from mkgen.errors import UserError
 from mkgen.evaluate.reports import names
-from mkgen.evaluate.store import RunStore
+from mkgen.evaluate.store import RunStore, read_lines
 from mkgen.evaluate.wording import describe, parameters_text
 from mkgen.record import Record
 
@@ -27,7 +26,7 @@ def target(data: bytes) -> None:
     with contextlib.suppress(UserError):
         _use(read_record(directory))
     with contextlib.suppress(UserError):
-        names(read_run(directory / "records.jsonl"))
+        names(read_lines(directory / "records.jsonl"))
     try:
         store = RunStore(directory)
         for record in store.records():

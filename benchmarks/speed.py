@@ -38,13 +38,12 @@ from mkgen.program import Artifact
 from mkgen.target import Target
 from mkgen.task import Task, find_task, task_files
 from mkgen.tune.choose import choose
+from mkgen.tune.measure import timing_lock
 from mkgen.tune.winners import Winners
 
 TARGETS = ("cuda:sm_90a", "triton:sm_90")
 #: Bytes from which a task counts as bound by memory, when it multiplies no matrices.
 LARGE = 64 << 20
-#: Held by the shard that measures.
-LOCK = Path("/tmp/mkgen-speed.lock")
 _ITEM = {"float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "bool": 1}
 
 
@@ -134,7 +133,7 @@ def rows_of(task: Task, workers: Workers, options: argparse.Namespace) -> list[d
     reference = reference_call(task, task.bench)
     inputs = {**draw(task, task.workloads()[0], 0), **reference.parameters}
     rows = []
-    with exclusive(LOCK):
+    with exclusive(timing_lock()):
         copy = copy_bandwidth()
         eager = torch_seconds(task)
         for target, found in ready.items():

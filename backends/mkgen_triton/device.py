@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -20,6 +19,7 @@ from mkgen.codegen.source_module import (
     write_source,
 )
 from mkgen.codegen.timer import Timer, rolling
+from mkgen.codegen.torch_module import poisoned_allocations
 from mkgen.codegen.torch_timer import TorchTimer, held, probe_copies
 from mkgen.errors import ExecutionError
 from mkgen.program import Artifact, Program
@@ -140,7 +140,7 @@ class OnDevice(Loaded):
         if schedule:
             raise ExecutionError(f"triton-device has no schedule {schedule!r}")
         arguments = self._refilled(inputs)
-        with _poisoned_allocations():
+        with poisoned_allocations():
             try:
                 returned = self._launcher(*arguments.values())
                 torch.cuda.synchronize()
@@ -231,21 +231,3 @@ class OnDevice(Loaded):
 
         self.rest()
         torch.cuda.empty_cache()
-
-
-@contextmanager
-def _poisoned_allocations() -> Iterator[None]:
-    """NaN (or the largest integer) in memory that torch.empty gives, as torch itself offers it."""
-    import torch
-
-    deterministic: Any = torch.utils.deterministic
-    enabled = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = deterministic.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    deterministic.fill_uninitialized_memory = True
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
-        deterministic.fill_uninitialized_memory = fill

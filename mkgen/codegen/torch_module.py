@@ -221,7 +221,11 @@ class RunningModule(Loaded):
             raise ExecutionError(f"{self._executor.name} has no schedule {schedule!r}")
         self._take(inputs)
         arguments = self._arguments()
-        with self._executor.counting(self._program) as launches, _poisoned(), torch.no_grad():
+        with (
+            self._executor.counting(self._program) as launches,
+            poisoned_allocations(),
+            torch.no_grad(),
+        ):
             try:
                 returned = self._model(*arguments)
                 self._synchronize()
@@ -367,7 +371,7 @@ def _tensor(array: np.ndarray) -> Any:
 
 
 @contextmanager
-def _poisoned() -> Iterator[None]:
+def poisoned_allocations() -> Iterator[None]:
     """NaN (or the largest integer) in memory that torch.empty gives, as torch itself offers it."""
     import torch
 

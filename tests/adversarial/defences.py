@@ -272,33 +272,6 @@ def believing_judge(text: str) -> Any:
     return mock.patch.object(oracle.Judge, "check", check)
 
 
-def task_read_again(path: Path) -> Any:
-    """The task's file is read when it is judged by, not when it was asked for."""
-    from mkgen.task import load_task
-
-    strict = oracle.Judge.case
-
-    def case(self: Any, task: Any, *rest: Any, **named: Any) -> Any:
-        return strict(self, load_task(path), *rest, **named)
-
-    return mock.patch.object(oracle.Judge, "case", case)
-
-
-def unchecked_cache() -> Any:
-    """What lies in the cache is not hashed when it is read."""
-    from mkgen.evaluate import cache
-
-    def get(self: Any, key: str) -> Any:
-        entry = self._entry(key)
-        if not entry.exists():
-            return None
-        stored = cache.json.loads((entry / "entry.json").read_text())
-        artifact = cache.Artifact.model_validate(stored["artifact"])
-        return artifact.model_copy(update={"path": str(entry / artifact.path)})
-
-    return mock.patch.object(cache.CompileCache, "get", get)
-
-
 def compare_as_it_was() -> Any:
     """Puts right afterwards what a text patches in this process."""
 

@@ -113,6 +113,8 @@ class Status(StrEnum):
     """Its times contradict another clock, or the device's physical limits."""
     REFUSED = "refused"
     """Not a kernel of its own: calls a library's, falls back on the reference, hides code."""
+    NO_KERNEL = "no-kernel"
+    """A model's answer held no kernel in the form that was asked for; see `reason`."""
     UNSUPPORTED = "unsupported"
     NO_TOOLCHAIN = "no-toolchain"
     EVIDENCE_MISSING = "evidence-missing"
@@ -162,6 +164,30 @@ class ParameterSource(Document):
     """Those they were tuned at, where they are not this record's own."""
     reason: str = ""
     """Why they are stale: `another toolchain`."""
+
+
+class Generation(Document):
+    """How a language model came to write a text."""
+
+    provider: str
+    """The endpoint's host or the command; never a key."""
+    model: str
+    prompt_sha: str
+    """Of the last prompt. The exchange is kept beside the records of the run."""
+    prompts_version: str
+    """Hash of the templates that prompts are made by."""
+    strategy: str
+    form: str
+    exemplar: str = ""
+    """The task whose kernel was shown; empty where none was."""
+    exemplar_sha: str = ""
+    sample: int = 0
+    round: int = 0
+    """0: the first answer; n: the n-th that had feedback."""
+    answer_sha: str = ""
+    """Of the reply as it came."""
+    parent: str = ""
+    """Key of the record whose text it was to change; empty where there is none."""
 
 
 def _and_seal(schema: dict[str, Any]) -> None:
@@ -221,6 +247,9 @@ class Record(Document):
     basis: str = ""
     """Hash of what `mkgen eval` judged it with: code, templates, toolchains, settings. With the
     same one, `--resume` keeps the record."""
+    generation: Generation | None = None
+    """How a model came to write the text; None where none did. No part of the key: who wrote a
+    text changes nothing of what it means."""
     files: tuple[str, ...] = ()
     seconds: float
     mkgen_version: str

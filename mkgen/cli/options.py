@@ -13,6 +13,9 @@ from mkgen.errors import UserError
 F = TypeVar("F", bound=Callable[..., Any])
 
 KINDS = ("compiled", "emulated", "sanitized", "proxy", "device", "timed")
+#: As in mkgen.llm.prompt, which is not imported for --help.
+STRATEGIES = ("zero-shot", "one-shot", "category", "category+hints")
+FORMS = ("native", "template", "module")
 PRECISIONS = ("strict", "tf32", "bf16")
 
 json_output = click.option(
@@ -62,6 +65,22 @@ timeout = click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     help="Seconds one compilation or run may take (300 and 120).",
+)
+
+strategy = click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    default="category",
+    show_default=True,
+    help="What the prompt shows: no exemplar, one for all tasks, the nearest of the category, that "
+    "with the cost model's hints.",
+)
+form = click.option(
+    "--form",
+    type=click.Choice(FORMS),
+    default="native",
+    show_default=True,
+    help="What is asked for: a native file, one with parameters to sweep, a ModelNew file.",
 )
 
 

@@ -5,6 +5,7 @@ Found by the entry point `mkgen.backends`.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -259,6 +260,14 @@ class Backend(ABC):
     def environment(self, role: Role) -> dict[str, str]:
         """Variables set in a worker of `role` before it imports anything."""
         return {}
+
+    def guide(self) -> str:
+        """How its native form is written: the `guide.md` beside the plug-in, for prompts.
+
+        What a person who knows another dialect gets wrong; empty where there is none.
+        """
+        file = Path(inspect.getfile(type(self))).with_name("guide.md")
+        return file.read_text("utf-8") if file.is_file() else ""
 
     @abstractmethod
     def compiler_identity(self) -> str:

@@ -52,8 +52,23 @@ class Request:
     precision: PrecisionClass = PrecisionClass.STRICT
 
 
-def render(request: Request, printer: DialectPrinter, workload: Workload) -> Program:
-    """The program of `request` for the sizes of `workload`."""
+@dataclass(frozen=True)
+class Text:
+    """A program's text in its parts, and its launches with expressions still over names."""
+
+    plan: Plan
+    kernels: str
+    """The kernels with the functions they call; neither sizes nor parameters nor a launcher."""
+    values: Mapping[str, int]
+    """The sizes of the workload, and what follows from them."""
+    constants: dict[str, int]
+    """Parameters that the text or a launch names."""
+    requirements: tuple[tuple[str, bool], ...]
+    """See Program.requirements."""
+
+
+def text_of(request: Request, printer: DialectPrinter, workload: Workload) -> Text:
+    """The text of `request`; `workload` decides nothing but values."""
     graph, values = request.graph, request.graph.sizes(workload.sizes)
     shown = {k: v for k, v in request.parameters.items() if _is_constant(v)}
     parts: list[str] = []
@@ -80,9 +95,17 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
     constants = {k: int(v) for k, v in shown.items() if _names(k, kernels_text, launches)}
     name = printer.launcher_name(request.task.name, main_dtype(graph))
     plan = _plan(request, printer, name, launches, values, constants)
+    return Text(
+        plan, printer.helpers(kernels_text) + kernels_text, values, constants, tuple(requirements)
+    )
+
+
+def render(request: Request, printer: DialectPrinter, workload: Workload) -> Program:
+    """The program of `request` for the sizes of `workload`."""
+    text = text_of(request, printer, workload)
+    plan, values = text.plan, text.values
     launcher = printer.launcher(plan)
-    own = printer.parameters(_by_kernel(request, constants))
-    body = own + printer.helpers(kernels_text) + kernels_text + launcher
+    body = printer.parameters(_by_kernel(request, text.constants)) + text.kernels + launcher
     everything = body + "".join(s.body for s in printer.companions(plan, "", ""))
     sizes = {k: v for k, v in values.items() if re.search(rf"\b{k}\b", everything)}
     size_text = printer.sizes(sizes, request.index_bits)
@@ -91,7 +114,7 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
         name=f"{request.task.name}{printer.extension}", language=printer.language, head=head,
         preamble=printer.preamble(body), sizes=size_text, body=body,
     )  # fmt: skip
-    made = launch_steps(plan, source.name, printer, {**values, **constants})
+    made = launch_steps(plan, source.name, printer, {**values, **text.constants})
     return Program(
         task=request.task.name,
         task_hash=request.task.hash,
@@ -108,7 +131,7 @@ def render(request: Request, printer: DialectPrinter, workload: Workload) -> Pro
         ),
         launcher=plan.launcher,
         constants=sizes,
-        requirements=tuple(requirements),
+        requirements=text.requirements,
     )
 
 

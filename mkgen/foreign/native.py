@@ -58,9 +58,9 @@ class HeadLaunch(Document):
     """C dialects: bytes of dynamic shared memory of a block."""
     sub_group: Annotated[StrictInt, Field(ge=1, le=1024)] | None = None
     """C dialects: lanes that the text relies on; none where it relies on no width."""
-    warps: Annotated[StrictInt, Field(ge=1, le=64)] | None = None
+    warps: Extent | None = None
     """Block dialects: warps of a program; 4 where it is not said."""
-    stages: Annotated[StrictInt, Field(ge=1, le=16)] | None = None
+    stages: Extent | None = None
     """Block dialects: stages of the software pipeline; 2 where it is not said."""
     constexprs: Annotated[dict[Identifier, StrictBool | Extent], Field(max_length=64)] = {}
     """Block dialects: the kernel's compile-time parameters, passed by name."""
@@ -77,6 +77,14 @@ class Head(Document):
     temporary: Annotated[tuple[TemporaryBuffer, ...], Field(max_length=64)] = ()
     launch: Annotated[tuple[HeadLaunch, ...], Field(max_length=64)] = ()
     """In order."""
+    parameters: Annotated[
+        dict[Identifier, Annotated[tuple[StrictInt, ...], Field(min_length=1, max_length=32)]],
+        Field(max_length=64),
+    ] = {}
+    """Compile-time integers of the text, each with the values it may have, best first; the text
+    and the expressions of the head use them by name. mkgen defines and sweeps them."""
+    where: Annotated[tuple[Text, ...], Field(max_length=16)] = ()
+    """Conditions over parameters and sizes; a set of parameters that breaks one is not tried."""
 
 
 @dataclass(frozen=True)

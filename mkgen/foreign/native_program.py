@@ -7,9 +7,10 @@ and a launcher, made from the head, at its end. So it goes through the protocol 
 from __future__ import annotations
 
 import ast
+import itertools
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, cast
 
@@ -17,6 +18,7 @@ from mkgen.codegen.backend import Backend
 from mkgen.codegen.candidate import Generator
 from mkgen.codegen.plan import DialectPrinter, LaunchPlan, Plan
 from mkgen.codegen.render import launch_steps, main_dtype
+from mkgen.codegen.template import Parameters
 from mkgen.errors import UserError, nearest
 from mkgen.expression import Expression, Int, evaluate, names
 from mkgen.foreign.native import C_START, PYTHON_START, HeadLaunch, Native
@@ -42,6 +44,10 @@ from mkgen.task import Task, Workload
 TEMPLATE = "source"
 #: Threads and blocks are counted in 32 bits everywhere.
 _MOST = 2**31 - 1
+_MOST_WARPS = 64
+_MOST_STAGES = 16
+#: Sets of parameters that are looked at, of all that a head can spell.
+_MOST_SETS = 1 << 12
 
 Form = Literal["simt", "block", "functional"]
 _FORMS: Mapping[str, Form] = {"c": "simt", "triton": "block", "pallas": "functional"}
@@ -64,6 +70,8 @@ class SourceCandidate:
     allow_library: bool = False
     """Whether a library may do its work: of the kernels that a text launches itself."""
     origin: str = "source"
+    parameters: Parameters | None = None
+    """The set it is compiled with; None: the first legal one of its head."""
 
     @property
     def text(self) -> str:
@@ -78,6 +86,14 @@ class SourceCandidate:
     def program(self, workload: Workload) -> Program:
         """The file at the sizes of `workload`. UserError says which line of the head is wrong."""
         return self._assembly.program(workload)
+
+    def variants(self) -> Iterator[SourceCandidate]:
+        """One candidate for each set of the head's parameters that is legal at every workload.
+
+        In the head's order: the first values of all come first. UserError when none is legal.
+        """
+        for chosen in self._assembly.legal():
+            yield replace(self, parameters=chosen)
 
     @cached_property
     def _assembly(self) -> _Assembly:
@@ -127,6 +143,9 @@ class _Assembly:
         self.shapes = dict(self._shapes())
         self._check_keys()
         self.launches = tuple(self._launch(i) for i in range(len(native.head.launch)))
+        self.where = tuple(
+            self._expression(text, "where", i) for i, text in enumerate(native.head.where)
+        )
         default = self.printer.launcher_name(candidate.task.name, main_dtype(self.graph))
         self.launcher = native.head.entry or default
 
@@ -148,10 +167,41 @@ class _Assembly:
             )
         return found
 
+    def legal(self) -> Iterator[dict[str, int | str | bool]]:
+        """Sets of parameters that keep to `where` at every workload. UserError without any."""
+        offered = self.native.head.parameters
+        sizes = [self.graph.sizes(w.sizes) for w in self.candidate.task.workloads()]
+        found = False
+        # itertools.product turns its last factor fastest: the first parameter is the last to change
+        for values in itertools.islice(itertools.product(*offered.values()), _MOST_SETS):
+            chosen = dict(zip(offered, values, strict=True))
+            if self._keeps(chosen, sizes):
+                found = True
+                yield {**chosen}
+        if not found:
+            raise self.native.error(("where",), "no set of parameters keeps to it at every size")
+
+    def _keeps(self, chosen: Mapping[str, int], sizes: Sequence[Mapping[str, int]]) -> bool:
+        for i, condition in enumerate(self.where):
+            for known in sizes:
+                try:
+                    if not evaluate(condition, {**known, **chosen}):
+                        return False
+                except UserError as error:
+                    raise self.native.error(("where", i), str(error)) from error
+        return True
+
+    @cached_property
+    def parameters(self) -> dict[str, int]:
+        """The set that the text is compiled with."""
+        chosen = self.candidate.parameters
+        chosen = next(self.legal()) if chosen is None else chosen
+        return {name: int(value) for name, value in chosen.items()}
+
     def _expression(self, value: int | str, *place: str | int) -> Expression:
-        """An expression over sizes that the task has. UserError."""
+        """An expression over sizes that the task has, and parameters of the head. UserError."""
         expression = self.native.expression(value, *place)
-        known = self.graph.sizes(self.candidate.task.bench)
+        known = {*self.graph.sizes(self.candidate.task.bench), *self.native.head.parameters}
         for name in sorted(names(expression)):
             if name not in known:
                 raise self.native.error(place, f"no size {name!r}.{nearest(name, known)}")
@@ -160,6 +210,10 @@ class _Assembly:
     def _check_keys(self) -> None:
         """UserError for what this dialect's heads cannot say, or must."""
         native, head, name = self.native, self.native.head, self.candidate.backend.name
+        for parameter in head.parameters:
+            if parameter in self.graph.sizes(self.candidate.task.bench):
+                reason = f"{parameter} is a size of the task; choose another name"
+                raise native.error(("parameters", parameter), reason)
         if self.form == "functional":
             if head.launch:
                 reason = f"a {name} text launches its kernels itself; write `entry = …` instead"
@@ -215,8 +269,8 @@ class _Assembly:
                 )
                 for key, v in launch.constexprs.items()
             },
-            warps=Int(launch.warps or 4),
-            stages=Int(launch.stages or 2),
+            warps=self._expression(launch.warps or 4, "launch", i, "warps"),
+            stages=self._expression(launch.stages or 2, "launch", i, "stages"),
             rank=1 if all(e == Int(1) for e in (*grid[1:], *block[1:])) else 3,
             named=True,
         )
@@ -241,7 +295,7 @@ class _Assembly:
     def program(self, workload: Workload) -> Program:
         """The program for `workload`. UserError."""
         candidate, printer, native = self.candidate, self.printer, self.native
-        values = self.graph.sizes(workload.sizes)
+        values = {**self.graph.sizes(workload.sizes), **self.parameters}
         self._check_extents(workload, values)
         plan = self._plan(values)
         launcher = "" if self.form == "functional" else printer.launcher(plan)
@@ -253,9 +307,14 @@ class _Assembly:
         ]
         if self.form == "functional":
             added = []
-        body = f"{code.rstrip()}\n{launcher}"
+        own = printer.parameters([self.parameters]) if self.parameters else ""
+        body = f"{own}{code.rstrip()}\n{launcher}"
         everything = body + "".join(s.body for s in printer.companions(plan, "", ""))
-        used = {k: v for k, v in values.items() if re.search(rf"\b{k}\b", everything)}
+        used = {
+            k: v
+            for k, v in values.items()
+            if k not in self.parameters and re.search(rf"\b{k}\b", everything)
+        }
         sizes = printer.sizes(used, self.bits) if used else ""
         source = Source(
             name=f"{candidate.task.name}{printer.extension}",
@@ -277,6 +336,7 @@ class _Assembly:
             variant=Variant(
                 templates=(TEMPLATE,),
                 parameters={
+                    **self.parameters,
                     "file": native.sha[:16],
                     **({"library": True} if candidate.allow_library else {}),
                 },
@@ -290,13 +350,15 @@ class _Assembly:
         """UserError for a grid, block or buffer that has no sense at these sizes."""
         named = ", ".join(f"{k}={v}" for k, v in workload.sizes.items())
 
-        def check(expression: Expression, lowest: int, *place: str | int) -> None:
+        def check(
+            expression: Expression, lowest: int, *place: str | int, most: int = _MOST
+        ) -> None:
             try:
                 value = evaluate(expression, values)
             except UserError as error:
                 raise self.native.error(place, f"{error}, at {workload.name} ({named})") from error
-            if not lowest <= value <= _MOST:
-                reason = f"{value} at {workload.name} ({named}); it must be {lowest} to {_MOST}"
+            if not lowest <= value <= most:
+                reason = f"{value} at {workload.name} ({named}); it must be {lowest} to {most}"
                 raise self.native.error(place, reason)
 
         for i, launch in enumerate(self.launches):
@@ -306,6 +368,8 @@ class _Assembly:
             check(launch.dynamic_shared, 0, "launch", i, "shared")
             for expression in launch.constexprs.values():
                 check(expression, -_MOST, "launch", i, "constexprs")
+            for key, most in (("warps", _MOST_WARPS), ("stages", _MOST_STAGES)):
+                check(getattr(launch, key), 1, "launch", i, key, most=most)
         for i, temporary in enumerate(self.native.head.temporary):
             for j, expression in enumerate(self.shapes[temporary.name]):
                 check(expression, 0, "temporary", i, "shape", j)
@@ -331,7 +395,7 @@ class _Assembly:
             ),
             shapes=self.shapes,
             launches=self.launches,
-            parameters={},
+            parameters=self.parameters,
         )
 
     def _steps(self, plan: Plan, source: str, values: Mapping[str, int]) -> tuple[Step, ...]:

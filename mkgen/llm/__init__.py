@@ -1,0 +1,1 @@
+"""Generation by language models: prompts, providers, answers, refinement, evolution."""

@@ -64,5 +64,7 @@ def command(
         click.echo(count)
     else:
         click.echo(prompt.text, nl=False)
-        say(f"about {count} tokens; strategy {prompt.strategy.value}, prompts {prompt.version[:12]}")
+        say(
+            f"about {count} tokens; strategy {prompt.strategy.value}, prompts {prompt.version[:12]}"
+        )
     return 0

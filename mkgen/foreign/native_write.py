@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 
 from mkgen.codegen.candidate import TemplateCandidate
-from mkgen.codegen.plan import DialectPrinter, LaunchPlan, Plan
+from mkgen.codegen.plan import DialectPrinter, LaunchPlan
 from mkgen.codegen.render import Text, text_of
 from mkgen.errors import UnsupportedError
 from mkgen.expression import Call, Expression, Int, to_python

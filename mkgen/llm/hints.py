@@ -43,7 +43,5 @@ def hints_for(task: Task, backend: Backend, target: Target) -> tuple[str, ...]:
         best = rank(Generator(task, backend, target, task.precision))[0].estimate
     except MkgenError:
         return tuple(hints)  # no template: the model has nothing to estimate
-    hints.append(
-        f"A plain kernel should take about {best.seconds * 1e6:.3g} us ({best.reason})."
-    )
+    hints.append(f"A plain kernel should take about {best.seconds * 1e6:.3g} us ({best.reason}).")
     return (*hints, *_SUGGESTIONS[best.bound])

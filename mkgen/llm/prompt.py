@@ -7,7 +7,6 @@ exemplar. Held-out sizes, seeds and expected values have no way in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -158,9 +157,7 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _exemplar(
-    task: Task, backend: Backend, target: Target, strategy: Strategy
-) -> Exemplar | None:
+def _exemplar(task: Task, backend: Backend, target: Target, strategy: Strategy) -> Exemplar | None:
     if strategy is Strategy.ZERO_SHOT:
         return None
     if strategy is Strategy.ONE_SHOT:
@@ -236,5 +233,3 @@ def _ask(form: Form, again: bool) -> str:
     }[form]
     better = "the whole file again, mended" if again else what
     return f"Give {better} in one fenced code block, and nothing else that is fenced."
-
-

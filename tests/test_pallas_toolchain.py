@@ -290,3 +290,20 @@ def test_probe_imports_nothing_heavy() -> None:
     command = [sys.executable, "-c", code]
     out = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert out.stdout.strip() == "[]", out.stderr
+
+
+def test_erf_for_triton_is_as_accurate_as_it_says() -> None:
+    import jax
+    import jax.numpy as jnp
+    import torch
+
+    from mkgen_pallas.printer import _ERF
+
+    names: dict[str, Any] = {"jnp": jnp}
+    exec(_ERF, names)  # the helper as modules get it
+    x = np.concatenate([np.linspace(-4.5, 4.5, 200_001), [0.0, -0.0, 1e-30]]).astype(np.float32)
+    exact = torch.erf(torch.tensor(x, dtype=torch.float64)).numpy()
+    error = np.abs(np.asarray(jax.jit(names["erf"])(x), np.float64) - exact)
+    assert (error <= 1.4 * np.spacing(np.abs(exact).astype(np.float32))).all()
+    special = np.asarray(names["erf"](np.array([np.nan, np.inf, -np.inf], np.float32)))
+    assert np.isnan(special[0]) and special[1:].tolist() == [1.0, -1.0]

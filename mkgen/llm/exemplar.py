@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mkgen.codegen.backend import Backend
-from mkgen.codegen.candidate import Generator, lowered
-from mkgen.codegen.template import Parameters
+from mkgen.codegen.candidate import Generator, TemplateCandidate, lowered
 from mkgen.document import content_hash
 from mkgen.errors import MkgenError, UnsupportedError
 from mkgen.foreign.native_write import native_text
@@ -23,12 +22,13 @@ from mkgen.ir.nest import OPERATIONS, Apply, Graph, Indirect, Load, walk_value
 from mkgen.program import PrecisionClass
 from mkgen.target import Target
 from mkgen.task import Task, find_task, task_files
-from mkgen.tune.choose import rank
+from mkgen.tune.choose import rank, rank_kernel
 
 #: What the strategy with one exemplar for all shows; the second one to those who ask for the first.
 FIXED = ("bias_gelu", "softmax")
 #: A longer one teaches little more and takes the place of the question.
 MAX_CHARACTERS = 12_000
+_ALTERNATIVES = 3
 _SEEN_OPERATIONS = 3
 _WORDS = frozenset(OPERATIONS) | {
     "parallel", "reduce", "scan", "sum", "prod", "max", "min", "float32", "float64", "float16",
@@ -45,7 +45,6 @@ class Exemplar:
     text: str
     likeness: float
     """To the task that is asked for: 0 (nothing in common) to 1."""
-    parameters: Parameters
 
     @property
     def sha(self) -> str:
@@ -156,13 +155,40 @@ def _tasks(category: str) -> tuple[Task, ...]:
 
 
 def _made(task: Task, backend: Backend, target: Target, likeness: float) -> Exemplar | None:
-    """`task` by the model's first choice that check sizes can prove; None where there is none."""
+    key = (task.hash, target)
+    if key not in _texts:
+        _texts[key] = _text_of(task, backend, target)
+    text = _texts[key]
+    return Exemplar(task, target, text, likeness) if text else None
+
+
+_texts: dict[tuple[str, Target], str] = {}
+
+
+def _text_of(task: Task, backend: Backend, target: Target) -> str:
+    """`task` by the model's first choice that check sizes can prove; empty where there is none."""
     try:
         generator = Generator(task, backend, target, PrecisionClass.STRICT)
         choice = rank(generator)[0].candidate
-        text = native_text(choice)
+        text = native_text(choice, _alternatives(generator, choice))
     except MkgenError:
-        return None  # this backend has no template for it, or the form cannot say it
-    if len(text) > MAX_CHARACTERS:
-        return None
-    return Exemplar(task, target, text, likeness, choice.request.parameters)
+        return ""  # this backend has no template for it, or the form cannot say it
+    return text if len(text) <= MAX_CHARACTERS else ""
+
+
+def _alternatives(generator: Generator, choice: TemplateCandidate) -> dict[str, list[int]]:
+    """Other values of each parameter with which the rest of the choice stays legal, best first."""
+    if len(generator.kernels) > 1:
+        return {}  # a head that lists the sets of several kernels would be long
+    (template,), chosen = choice.request.templates, choice.request.parameters
+    found: dict[str, list[int]] = {}
+    for ranked in rank_kernel(generator, generator.kernels[0]):
+        option = ranked.option
+        others = {k for k, v in option.parameters.items() if v != chosen.get(k)}
+        if option.template is not template or not option.shown or len(others) != 1:
+            continue
+        (name,) = others
+        value = option.parameters[name]
+        if isinstance(value, int) and len(found.setdefault(name, [])) < _ALTERNATIVES:
+            found[name].append(value)
+    return found

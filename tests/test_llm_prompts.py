@@ -240,14 +240,13 @@ def test_the_same_question_is_the_same_text() -> None:
 
 
 def test_the_command_prints_the_prompt_alone(capfd: pytest.CaptureFixture[str]) -> None:
-    code, out, err = call(capfd, "prompt", "--task", "relu", "--backend", "hip")
-    assert code == 0 and out == prompt_of("relu", "hip").text
-    assert "tokens" in err
-    code, out, _ = call(capfd, "prompt", "--task", "relu", "--backend", "hip", "--tokens")
-    assert code == 0 and int(out) == estimated_tokens(prompt_of("relu", "hip").text)
-    code, out, _ = call(capfd, "prompt", "--task", "relu", "--backend", "hip", "--json")
-    assert json.loads(out)["exemplar"]
-    assert (
-        call(capfd, "prompt", "--task", "relu", "--backend", "hip", "--strategy", "two-shot")[0]
-        == 2
-    )
+    asked = ("prompt", "--task", "relu", "--backend", "hip")
+    prompt = prompt_of("relu", "hip")
+    done = call(capfd, *asked)
+    assert done.code == 0 and done.out == prompt.text
+    assert "tokens" in done.err
+    done = call(capfd, *asked, "--tokens")
+    assert done.code == 0 and int(done.out) == estimated_tokens(prompt.text)
+    done = call(capfd, *asked, "--json")
+    assert json.loads(done.out)["exemplar"]
+    assert call(capfd, *asked, "--strategy", "two-shot").code == 2

@@ -57,17 +57,18 @@ class WorkerFailure(MkgenError):  # noqa: N818  it is a result of a candidate, n
         self.log = log
 
 
+def reaches_workers(name: str) -> bool:
+    """Whether workers get the user's variable `name`."""
+    return _ALLOWED.fullmatch(name) is not None and not _SECRET.search(name)
+
+
 def worker_environment(extra: Mapping[str, str], home: Path, cache: Path) -> dict[str, str]:
     """The variables of a worker: an allow-list of ours, no secrets, then the backend's.
 
     Its own directory is its home and the place of its temporary files; `cache` is where it keeps
     what it builds.
     """
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if _ALLOWED.fullmatch(name) and not _SECRET.search(name)
-    }
+    kept = {name: value for name, value in os.environ.items() if reaches_workers(name)}
     if "PYTHONPATH" in kept:  # the worker has another working directory
         kept["PYTHONPATH"] = os.pathsep.join(
             os.path.abspath(part) for part in kept["PYTHONPATH"].split(os.pathsep) if part

@@ -24,6 +24,7 @@ from mkgen.expression import to_python
 from mkgen.ir.kernel import GIVEN
 from mkgen.llm.exemplar import Exemplar, exemplar_of, fixed_exemplar
 from mkgen.llm.hints import hints_for
+from mkgen.llm.tokens import estimated_tokens as estimated_tokens  # whoever prompts counts
 from mkgen.package.reference import reference_file
 from mkgen.profile import HardwareProfile
 from mkgen.target import Target
@@ -137,14 +138,6 @@ def prompts_version() -> str:
     """Hash of the templates that prompts are made by; records hold it."""
     files = sorted(_DIRECTORY.glob("*.j2"))
     return content_hash(*(part for f in files for part in (f.name, f.read_text("utf-8"))))
-
-
-def estimated_tokens(text: str) -> int:
-    """About how many tokens `text` has: a quarter of its bytes, as for English and code.
-
-    Vendors' tokenizers differ by some 20 %; none is asked, so that counting needs no network.
-    """
-    return -(-len(text.encode()) // 4)
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,95 @@
+"""Options of the commands that ask a language model."""
+
+from __future__ import annotations
+
+import functools
+import math
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mkgen.cli import options
+
+if TYPE_CHECKING:
+    from mkgen.llm.providers import ProviderSettings
+
+_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+
+def _price(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    try:
+        prompt, completion = (float(part) for part in value.split(","))
+    except ValueError:
+        prompt = completion = math.nan
+    if not (0 <= prompt < math.inf and 0 <= completion < math.inf):
+        raise click.BadParameter("write IN,OUT: dollars per million tokens, as in 2.5,10")
+    return prompt, completion
+
+
+#: In the order in which help lists them.
+OPTIONS = (
+    click.option("--model", metavar="NAME", help="The model to ask, by its name at --base-url."),
+    click.option("--base-url", metavar="URL",
+                 help="An OpenAI-compatible API: https://api.openai.com/v1, "
+                 "http://localhost:11434/v1."),
+    click.option("--api-key-env", metavar="NAME",
+                 help="The environment variable that holds the key, by name.  [default: "
+                 "MKGEN_API_KEY, then OPENAI_API_KEY]"),
+    click.option("--llm-cmd", metavar="COMMAND",
+                 help="Instead: a command that reads the prompt on stdin and prints the answer."),
+    click.option("--answers", type=_DIRECTORY, metavar="DIR",
+                 help="Instead: prompts are written to DIR; answers you paste are read from it."),
+    click.option("--replay", metavar="DIR",
+                 type=click.Path(exists=True, file_okay=False, path_type=Path),
+                 help="Instead: the exchanges an earlier run kept in DIR; nothing is asked."),
+    click.option("--temperature", type=click.FloatRange(0, 2),
+                 help="Of sampling; the server's own without it."),
+    click.option("--max-output-tokens", type=click.IntRange(1, 1 << 20), default=16384,
+                 show_default=True, help="The most that one answer may have."),
+    click.option("--max-tokens", type=click.IntRange(min=0),
+                 help="Stop before all exchanges together, earlier runs' too, take more."),
+    click.option("--max-usd", type=click.FloatRange(min=0),
+                 help="Stop before they cost more; needs --price."),
+    click.option("--price", metavar="IN,OUT", callback=_price,
+                 help="Dollars per million tokens of prompts and of answers."),
+    click.option("--no-stream", is_flag=True, help="Ask for each answer in one piece."),
+    click.option("--llm-timeout", type=click.FloatRange(0, 86400, min_open=True), default=600.0,
+                 show_default=True, help="Seconds that one attempt to get an answer may take."),
+)  # fmt: skip
+_NAMES = (
+    "model", "base_url", "api_key_env", "llm_cmd", "answers", "replay", "temperature",
+    "max_output_tokens", "max_tokens", "max_usd",
+)  # fmt: skip
+
+
+def provider_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds OPTIONS to a command, which gets them as one argument, `provider_settings`."""
+
+    @functools.wraps(function)
+    def command(*args: Any, **given: Any) -> Any:
+        return function(*args, provider_settings=_settings(given), **given)
+
+    return options.together(*OPTIONS)(command)
+
+
+def _settings(given: dict[str, Any]) -> ProviderSettings:
+    """Takes what belongs to OPTIONS out of `given`."""
+    from mkgen.llm.budget import Price
+    from mkgen.llm.providers import ProviderSettings
+
+    price = given.pop("price")
+    return ProviderSettings(
+        **{name: given.pop(name) for name in _NAMES},
+        price=price and Price(*price),
+        stream=not given.pop("no_stream"),
+        timeout=given.pop("llm_timeout"),
+        again=shlex.join(["mkgen", *sys.argv[1:]]),
+    )

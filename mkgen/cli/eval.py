@@ -10,11 +10,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
-from mkgen.cli import options
+from mkgen.cli import llm_options, options
 from mkgen.cli.again import records_file
+from mkgen.cli.llm_options import Asking
 from mkgen.cli.present import (
     RECORD_COLUMNS,
     Advance,
@@ -77,32 +79,11 @@ from mkgen.tune.winners import Winners
                  help="An earlier run to compare with; ends with 1 when something is worse."),
     click.option("--junit", metavar="FILE", help="Write JUnit XML, for a CI."),
     click.option("--csv", "csv_file", metavar="FILE", help="Write one row per record."),
+    *llm_options.generator(),
     options.json_output,
 )  # fmt: skip
-def command(
-    names: tuple[str, ...],
-    targets: tuple[str, ...],
-    names_of_backends: tuple[str, ...],
-    sources: tuple[str, ...],
-    allow_library: bool,
-    everything: bool,
-    shapes: tuple[str, ...],
-    dtype: str | None,
-    precision: str | None,
-    required: tuple[str, ...],
-    compared: tuple[str, ...],
-    on_device: bool,
-    sanitize: bool,
-    seed: int,
-    jobs: int,
-    timeout: float | None,
-    resume: bool,
-    out: str | None,
-    baseline: str | None,
-    junit: str | None,
-    csv_file: str | None,
-    as_json: bool,
-) -> int:
+@llm_options.asking
+def command(**given: Any) -> int:
     """Evaluate tasks on targets; the records go to RUN/records.jsonl, one by one.
 
     --resume keeps the records made here that the same mkgen, toolchains and settings would give
@@ -117,82 +98,158 @@ def command(
     mkgen eval --all --toolchain hip=/opt/rocm/bin/hipcc --baseline runs/yesterday
     mkgen eval --source softmax.cu --task softmax --target cuda:sm_90a
     mkgen eval --task softmax --target cuda:sm_90a@h200 --require timed --compare eager
+    mkgen eval --generator llm --samples 5 --task softmax --backend hip --llm-cmd 'ollama run qwen'
     """
-    if not (names or targets or names_of_backends or everything or sources):
-        raise UserError("say what to evaluate: --task, --backend, --target, --source, or --all")
-    pairs = _pairs(targets, names_of_backends, everywhere=not sources)
-    broken = {} if targets or names_of_backends or sources else broken_backends()
+    chosen = Choices(**given)
+    chosen.check()
+    pairs = chosen.pairs()
+    before = read_lines(_records_file(chosen.baseline)) if chosen.baseline else None
+    broken = {} if chosen.narrow else broken_backends()
     for name, reason in broken.items():
         say(f"backend {name} is left out, its plug-in is broken: {reason}")
-    for file in (junit, csv_file):
-        _check_writable(file)
-    before = read_lines(_records_file(baseline)) if baseline else None
-    chosen = _task_names(names) if names or not sources else []
-    store = RunStore(_run_directory(out, resume))
+    store = RunStore(_run_directory(chosen.out, chosen.resume))
     try:
-        tasks = [
-            precision_of(task, precision)
-            for name in chosen
-            for task in resolve_tasks(name, shapes, dtype)
-        ]
-        settings = settings_of(
-            seed=seed,
-            timeout=timeout,
-            required=required,
-            on_device=on_device,
-            compared=compared,
-            sanitize=sanitize,
-        )
-        settings = replace(settings, allow_library=allow_library)
-        with progress(not as_json) as advance:
-            if sources:
-                todo = submissions(sources, tasks, pairs)
-                records = evaluate_sources(store, settings, resume, todo, jobs, advance)
-            else:
-                run = _Run(store, settings, resume, Winners())
-                run.go([(t, b, g) for t in tasks for b, g in pairs], jobs, advance)
-                records = run.records
+        records, tasks = _evaluated(chosen, store, pairs)
     finally:
         store.close()
-    _report(records, store, junit, csv_file)
-    code = exit_code(records, [EvidenceKind(kind) for kind in required])
+    _report(records, store, chosen)
+    code = exit_code(records, [EvidenceKind(kind) for kind in chosen.required])
     code = code or (EXIT_MISSING if broken else 0)
-    documents = [record_object(r) for r in records]
-    if before is None:
-        if as_json:
-            emit(documents)
-        return code
+    if before is not None:
+        return _compared(chosen, before, records, tasks, pairs, code)
+    if chosen.as_json:
+        emit([record_object(r) for r in records])
+    return code
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the command line says."""
+
+    names: tuple[str, ...]
+    targets: tuple[str, ...]
+    names_of_backends: tuple[str, ...]
+    sources: tuple[str, ...]
+    allow_library: bool
+    everything: bool
+    shapes: tuple[str, ...]
+    dtype: str | None
+    precision: str | None
+    required: tuple[str, ...]
+    compared: tuple[str, ...]
+    on_device: bool
+    sanitize: bool
+    seed: int
+    jobs: int
+    timeout: float | None
+    resume: bool
+    out: str | None
+    baseline: str | None
+    junit: str | None
+    csv_file: str | None
+    as_json: bool
+    generator: str
+    asking: Asking
+
+    @property
+    def narrow(self) -> bool:
+        """Whether only some backends are asked for."""
+        return bool(self.targets or self.names_of_backends or self.sources)
+
+    def check(self) -> None:
+        """UserError for choices that cannot be together, or name nothing to do."""
+        if not (self.names or self.everything or self.narrow):
+            raise UserError("say what to evaluate: --task, --backend, --target, --source, or --all")
+        if self.generator == "llm" and self.sources:
+            raise UserError("--source evaluates texts that are there; leave --generator llm out")
+        if self.generator != "llm":
+            self.asking.refuse_unused("--generator llm")
+        for file in (self.junit, self.csv_file):
+            _check_writable(file)
+
+    def pairs(self) -> list[tuple[Backend, Target]]:
+        """The targets, each with its backend; every backend's usual one without any."""
+        pairs = [resolve_target(t, None) for t in self.targets]
+        pairs += [resolve_target(None, b) for b in self.names_of_backends]
+        return pairs or [resolve_target(None, b) for b in backends() if not self.sources]
+
+    def tasks(self) -> list[Task]:
+        """The tasks; none where `--source` alone says."""
+        chosen = _task_names(self.names) if self.names or not self.sources else []
+        return [
+            precision_of(task, self.precision)
+            for name in chosen
+            for task in resolve_tasks(name, self.shapes, self.dtype)
+        ]
+
+    def settings(self) -> Settings:
+        """How to evaluate."""
+        settings = settings_of(
+            seed=self.seed, timeout=self.timeout, required=self.required,
+            on_device=self.on_device, compared=self.compared, sanitize=self.sanitize,
+        )  # fmt: skip
+        return replace(settings, allow_library=self.allow_library)
+
+
+def _evaluated(
+    chosen: Choices, store: RunStore, pairs: Sequence[tuple[Backend, Target]]
+) -> tuple[list[Record], list[Task]]:
+    """A record of everything that is asked for, stored one by one; and the tasks."""
+    tasks, settings = chosen.tasks(), chosen.settings()
+    with progress(not chosen.as_json) as advance:
+        if chosen.sources:
+            todo = submissions(chosen.sources, tasks, pairs)
+            return evaluate_sources(
+                store, settings, chosen.resume, todo, chosen.jobs, advance
+            ), tasks
+        everywhere = [(t, b, g) for t in tasks for b, g in pairs]
+        if chosen.generator == "llm":
+            from mkgen.cli.llm_run import evaluate_model
+
+            return evaluate_model(
+                store, settings, chosen.asking, everywhere, chosen.jobs, advance
+            ), tasks
+        run = _Run(store, settings, chosen.resume, Winners())
+        run.go(everywhere, chosen.jobs, advance)
+        return run.records, tasks
+
+
+def _compared(
+    chosen: Choices,
+    before: Sequence[Record],
+    records: Sequence[Record],
+    tasks: Sequence[Task],
+    pairs: Sequence[tuple[Backend, Target]],
+    code: int,
+) -> int:
+    """Shows what differs from an earlier run; 1 when something is worse."""
     # what was left out on purpose is not missing
-    asked = {t.name for t in tasks} if names else {r.task for r in before}
-    places = {g for _, g in pairs} if targets or names_of_backends else {r.target for r in before}
+    asked = {t.name for t in tasks} if chosen.names else {r.task for r in before}
+    named = chosen.targets or chosen.names_of_backends
+    places = {g for _, g in pairs} if named else {r.target for r in before}
     wanted = [r for r in before if r.task in asked and r.target in places]
     changes = compare_runs(wanted, records)
     reported = sum(r.standing == "reported" for r in wanted)
     if reported:
-        say(f"{reported} of {len(wanted)} records of {baseline} are reported, not seen here")
-    _show_changes(changes, baseline or "")
-    if as_json:
+        say(f"{reported} of {len(wanted)} records of {chosen.baseline} are reported, not seen here")
+    _show_changes(changes, chosen.baseline or "")
+    if chosen.as_json:
+        documents = [record_object(r) for r in records]
         emit({"records": documents, "changes": [change_object(c) for c in changes]})
     worse = any(change.regression for change in changes)
     return EXIT_FAILED if worse and code in (0, EXIT_MISSING) else code
 
 
-def _pairs(
-    targets: Sequence[str], names: Sequence[str], *, everywhere: bool
-) -> list[tuple[Backend, Target]]:
-    pairs = [resolve_target(t, None) for t in targets]
-    pairs += [resolve_target(None, b) for b in names]
-    return pairs or [resolve_target(None, b) for b in backends() if everywhere]
-
-
-def _report(
-    records: Sequence[Record], store: RunStore, junit: str | None, csv_file: str | None
-) -> None:
+def _report(records: Sequence[Record], store: RunStore, chosen: Choices) -> None:
     table(RECORD_COLUMNS, [record_row(r) for r in records])
-    if junit:
-        write_junit(Path(junit), records)
-    if csv_file:
-        write_csv(Path(csv_file), records)
+    if chosen.generator == "llm":
+        from mkgen.cli.llm_run import show_pass_at_k
+
+        show_pass_at_k(records)
+    if chosen.junit:
+        write_junit(Path(chosen.junit), records)
+    if chosen.csv_file:
+        write_csv(Path(chosen.csv_file), records)
     passed = sum(r.status is Status.PASS for r in records)
     say(f"{passed} of {len(records)} passed; records in {store.path}")
 

@@ -7,12 +7,15 @@ import math
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from mkgen.cli import options
+from mkgen.errors import UserError
 
 if TYPE_CHECKING:
     from mkgen.llm.providers import ProviderSettings
@@ -68,6 +71,63 @@ _NAMES = (
     "model", "base_url", "api_key_env", "llm_cmd", "answers", "replay", "temperature",
     "max_output_tokens", "max_tokens", "max_usd",
 )  # fmt: skip
+#: Of `generator`, but for the choice itself.
+_OWN = ("samples", "rounds", "memory", "strategy", "form")
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a model is asked for kernels."""
+
+    strategy: str
+    form: str
+    samples: int
+    rounds: int
+    """Answers of one sample: the first, and those that had feedback."""
+    memory: bool
+    provider: ProviderSettings
+    used: tuple[str, ...]
+    """Options for models that the user has given."""
+
+    def refuse_unused(self, needed: str) -> None:
+        """UserError when options for models are there that nothing reads without `needed`."""
+        if self.used:
+            raise UserError(f"{self.used[0]} says how a model is asked; it needs {needed}")
+
+
+def generator(samples: int = 1, rounds: int = 1) -> tuple[Callable[..., Any], ...]:
+    """Options that choose who writes kernels, and how often a model is asked."""
+    return (
+        click.option("--generator", type=click.Choice(("template", "llm")), default="template",
+                     show_default=True, help="Who writes the kernels: mkgen's templates, or a "
+                     "language model."),
+        click.option("--samples", type=click.IntRange(1, 1000), default=samples,
+                     show_default=True, help="Independent answers of the model, k of Pass@k."),
+        click.option("--rounds", type=click.IntRange(1, 50), default=rounds, show_default=True,
+                     help="Answers of one sample: the first, then repairs by feedback."),
+        click.option("--memory/--no-memory", default=False, show_default=True,
+                     help="Tell the model what worked and failed here before."),
+        options.strategy,
+        options.form,
+    )  # fmt: skip
+
+
+def asking(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds OPTIONS to a command that has those of `generator`; it gets all as `asking`."""
+
+    @functools.wraps(function)
+    def command(*args: Any, **given: Any) -> Any:
+        context = click.get_current_context()
+        used = tuple(
+            f"--{name.replace('_', '-')}"
+            for name in (*_OWN, *_NAMES, "price", "no_stream", "llm_timeout")
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        )
+        provider = _settings(given)
+        own = {name: given.pop(name) for name in _OWN}
+        return function(*args, asking=Asking(**own, provider=provider, used=used), **given)
+
+    return options.together(*OPTIONS)(command)
 
 
 def provider_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from mkgen.errors import CompileError, MissingError, MkgenError, UnsupportedErro
 from mkgen.evaluate.jobs import compiler_identity
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.process import WorkerFailure
-from mkgen.evaluate.protocol import Settings, evaluate, mkgen_version
+from mkgen.evaluate.protocol import Candidate, Settings, evaluate, mkgen_version
 from mkgen.program import Artifact, PrecisionClass, Program
 from mkgen.record import ParameterSource, Record, Status
 from mkgen.target import Target
@@ -44,7 +44,7 @@ class Generated:
 
     record: Record
     """Of the candidate that passed, else of the first that was evaluated."""
-    candidate: TemplateCandidate | None = None
+    candidate: Candidate | None = None
     program: Program | None = None
     artifact: Artifact | None = None
     legal: int = 0

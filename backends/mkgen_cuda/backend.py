@@ -95,6 +95,7 @@ class CudaBackend(Backend):
 
     def executors(self) -> tuple[Executor, ...]:
         """See Backend.executors."""
+        from mkgen_cuda.compute_sanitizer import ComputeSanitizerExecutor
         from mkgen_cuda.device import CudaDeviceExecutor
         from mkgen_cuda.module import ModuleDevice
         from mkgen_simt.on_host import host_executors
@@ -102,9 +103,12 @@ class CudaBackend(Backend):
         def lanes(program: Program) -> int:
             return self.archs[program.target.arch].sub_group
 
-        # not ComputeSanitizerExecutor: on an H200 it missed a planted fault, so that its silence
-        # proves nothing yet (benchmarks/device_sanitize.py)
-        return (*host_executors("cuda", lanes), CudaDeviceExecutor(), ModuleDevice())
+        return (
+            *host_executors("cuda", lanes),
+            CudaDeviceExecutor(),
+            ModuleDevice(),
+            ComputeSanitizerExecutor(),
+        )
 
     def package(self, plan: PackagePlan) -> PackageParts:
         """See Backend.package."""

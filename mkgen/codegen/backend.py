@@ -206,6 +206,8 @@ class Limits:
 
     threads_per_block: int
     shared_bytes: int
+    static_shared_bytes: int
+    """Of these, what may be static: more only at launch, where the device makes a difference."""
     registers_per_thread: int | None = None
     grid: tuple[int, int, int] = (2**31 - 1, 65535, 65535)
 

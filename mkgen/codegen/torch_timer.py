@@ -155,9 +155,11 @@ class TorchTimer(Timer):
             return ()
         from torch.profiler import ProfilerActivity, profile
 
-        kinds = (getattr(ProfilerActivity, name, None) for name in ("CUDA", "XPU"))
+        kind = getattr(ProfilerActivity, self._clock.device.type.upper(), None)
+        if kind is None:
+            return ()
         try:
-            with profile(activities=[kind for kind in kinds if kind is not None]) as profiler:
+            with profile(activities=[kind]) as profiler:
                 self._work()
                 self._clock.wait()
         except RuntimeError:  # no library of the driver's that traces

@@ -1,7 +1,7 @@
 """compute-sanitizer on one NVIDIA GPU: planted faults, and templates in which there are none.
 
     python benchmarks/device_sanitize.py --out DIR [--target cuda:sm_90a] [--task T ...]
-        [--through direct|worker] [--budget SECONDS]
+        [--through direct|worker] [--only planted|templates] [--budget SECONDS]
 
 Every fault is looked for twice: by a direct call of the tool, and through mkgen's confined worker,
 so that it shows which of the two does not work. Templates go through the worker. Writes
@@ -237,6 +237,7 @@ def main() -> int:
     parser.add_argument("--target", default="cuda:sm_90a")
     parser.add_argument("--task", action="append")
     parser.add_argument("--through", action="append", choices=WAYS)
+    parser.add_argument("--only", choices=("planted", "templates"))
     parser.add_argument("--budget", type=float, default=1e9, help="seconds after which to stop")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -253,13 +254,14 @@ def main() -> int:
             def confined(run: Run) -> Seen:
                 return through_worker(run, lease, workers)
 
-            for run in planted(target):
+            for run in () if options.only == "templates" else planted(target):
                 if "direct" in ways:
                     table.add(run, "direct", direct)
                 if "worker" in ways:
                     table.add(run, "worker", confined)
             way, work = ("worker", confined) if "worker" in ways else ("direct", direct)
-            for run in templates(tuple(options.task or TASKS), target):
+            names = () if options.only == "planted" else tuple(options.task or TASKS)
+            for run in templates(names, target):
                 table.add(run, way, work)
     print(table.summary(), flush=True)
     return int(table.wrong > 0 or table.left_out > 0)

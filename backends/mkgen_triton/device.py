@@ -19,8 +19,9 @@ from mkgen.codegen.source_module import (
     write_source,
 )
 from mkgen.codegen.timer import Timer, rolling
+from mkgen.codegen.torch_held import held
 from mkgen.codegen.torch_module import poisoned_allocations
-from mkgen.codegen.torch_timer import TorchTimer, held, probe_copies
+from mkgen.codegen.torch_timer import TorchTimer, last_level_cache, probe_copies
 from mkgen.errors import ExecutionError
 from mkgen.program import Artifact, Program
 from mkgen.record import EvidenceKind, RanOn
@@ -44,6 +45,14 @@ def device_arch() -> str | None:
         return str(torch.cuda.get_device_properties(0).gcnArchName).split(":")[0]
     major, minor = torch.cuda.get_device_capability(0)
     return f"sm_{major}{minor}"
+
+
+def settle() -> None:
+    """Takes back what a program may have set to keep data in the cache; AMD has no such thing."""
+    import torch
+
+    if not torch.version.hip:
+        reset_persisting_cache()
 
 
 class DeviceExecutor(Executor):
@@ -99,7 +108,7 @@ class DeviceExecutor(Executor):
         """See Executor.last_level_cache."""
         import torch
 
-        return int(torch.cuda.get_device_properties(0).L2_cache_size)
+        return last_level_cache(torch.device("cuda", 0))
 
     def probe_copies(self, size: int, flush_bytes: int, repeats: int) -> list[float]:
         """See Executor.probe_copies."""
@@ -213,16 +222,16 @@ class OnDevice(Loaded):
         import torch
 
         arguments = self._arguments(inputs)
-        reported = int(torch.cuda.get_device_properties(0).L2_cache_size)
+        device = torch.device("cuda", 0)
         return TorchTimer(
             self._launcher,
             arguments,
             lambda returned: named_outputs(self._program, returned, arguments),
-            torch.device("cuda", 0),
-            flush_bytes or self.flush_bytes(reported),
+            device,
+            flush_bytes or self.flush_bytes(last_level_cache(device)),
             inputs=rolling(self._program) if rolls else (),
             restored={b.name: arguments[b.name] for b in mutated_states(self._program)},
-            settle=(lambda: None) if torch.version.hip else reset_persisting_cache,
+            settle=settle,
         )
 
     def close(self) -> None:

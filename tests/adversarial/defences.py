@@ -244,8 +244,8 @@ def whole_environment() -> Any:
     """Children get every variable of the parent."""
     strict = pool.worker_environment
 
-    def environment(extra: Any, home: Path, cache: Path) -> dict[str, str]:
-        return {**os.environ, **strict(extra, home, cache)}
+    def environment(extra: Any, home: Path, cache: Path, variables: Any) -> dict[str, str]:
+        return {**os.environ, **strict(extra, home, cache, variables)}
 
     return mock.patch.object(pool, "worker_environment", environment)
 

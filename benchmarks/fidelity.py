@@ -203,10 +203,10 @@ def device(options: argparse.Namespace) -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Writes the table, and every pair that differs."""
+    """Writes the table and every pair that differs; prints it without these."""
     text = table(pairs(lines(options.cases)))
     options.out.write_text(text)
-    print("\n".join(text.split("\n")[:60]), flush=True)
+    print("\n".join(x for x in text.split("\n") if x and not x.startswith("- ")), flush=True)
 
 
 def main() -> None:

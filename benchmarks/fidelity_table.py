@@ -154,7 +154,7 @@ def _counts(found: list[Pair]) -> list[str]:
 
 def _shares(judged: list[Pair], differing: list[Pair]) -> list[str]:
     def share(all_of: int, apart: int) -> str:
-        return f"{1 - apart / max(1, all_of):.2%}"
+        return f"{1 - apart / all_of:.2%}" if all_of else "none of none"
 
     total, apart = len(judged), len(differing)
     races = [p for p in judged if p.race]

@@ -263,10 +263,10 @@ class MemoryRuntime(GpuRuntime):
         self.freed.append(pointer)
 
     def upload(self, pointer: int, data: np.ndarray) -> None:
-        self.memory[pointer][:] = data.view(np.uint8)
+        self.at(pointer)[: data.nbytes] = data.view(np.uint8)
 
     def download(self, pointer: int, data: np.ndarray) -> None:
-        data.view(np.uint8)[:] = self.memory[pointer]
+        data.view(np.uint8)[:] = self.at(pointer)[: data.nbytes]
 
     def fill(self, pointer: int, size: int, byte: int = 0) -> None:
         self.memory[pointer][:size] = byte

@@ -23,16 +23,19 @@ from mkgen.codegen.torch_held import held
 from mkgen.codegen.torch_module import poisoned_allocations
 from mkgen.codegen.torch_timer import TorchTimer, last_level_cache, probe_copies
 from mkgen.errors import ExecutionError
+from mkgen.fence import REACH
 from mkgen.program import Artifact, Program
 from mkgen.record import EvidenceKind, RanOn
 from mkgen_simt.nvidia import clock_command, reset_persisting_cache
 from mkgen_triton.archs import ARCHS, TritonArch, find_arch
 from mkgen_triton.arrays import check_unchanged, collect, make_arguments, named_outputs
 from mkgen_triton.compiling import compiler_name, read_binaries
+from mkgen_triton.guards import Guards, guarded_allocations
 from mkgen_triton.probe import REMEDY, installed, library_sha
 
 #: ROCm then gives the GPU this arch's name, whatever it is (ROCR environment variables).
 _PRETENDED = "HSA_OVERRIDE_GFX_VERSION"
+_GPU = "cuda:0"
 
 
 def device_arch() -> str | None:
@@ -64,7 +67,7 @@ class DeviceExecutor(Executor):
     needs_artifact: ClassVar[bool] = True
     cannot_see: ClassVar[tuple[str, ...]] = (
         "other devices of the same arch, other driver versions",
-        "accesses out of bounds that hit other live memory",
+        "reads out of bounds whose value changes nothing, writes more than 1 MiB out of bounds",
     )
 
     def accepts(self, program: Program) -> str | None:
@@ -139,17 +142,24 @@ class OnDevice(Loaded):
         self._launcher: Callable[..., Any] = launcher_of(module, program)
         self._kept: dict[str, Any] = {}
         """Arguments of the last run, whose memory the next run's values go to."""
+        self._guards = Guards(device=_GPU, reach=REACH)
+        """Of the arguments."""
         self.matches_artifact: bool | None = None
         self.detail = ""
 
     def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
-        """Runs the launcher once on device copies of `inputs`, with poisoned free memory."""
+        """Runs the launcher once on guarded device copies of `inputs`, with poisoned free memory.
+
+        What the launcher allocates is poisoned and guarded too. ExecutionError when a kernel
+        fails or writes beside a tensor.
+        """
         import torch
 
         if schedule:
             raise ExecutionError(f"triton-device has no schedule {schedule!r}")
         arguments = self._refilled(inputs)
-        with poisoned_allocations():
+        guards = Guards(device=_GPU, reach=REACH)
+        with poisoned_allocations(), guarded_allocations(guards):
             try:
                 returned = self._launcher(*arguments.values())
                 torch.cuda.synchronize()
@@ -157,6 +167,8 @@ class OnDevice(Loaded):
                 raise ExecutionError(
                     f"{self._program.launcher} failed on {self._arch.arch.name}: {error}"
                 ) from error
+        guards.check()
+        self._guards.check()
         check_unchanged(self._program, inputs, arguments)
         self._compare_with_artifact()
         return collect(self._program, returned, arguments)
@@ -167,16 +179,23 @@ class OnDevice(Loaded):
 
     def _refilled(self, inputs: Arrays) -> dict[str, Any]:
         """Arguments at the addresses of the last run's, with other values."""
+        made = make_arguments(self._program, inputs)
         if not self._kept:
-            self._kept = self._arguments(inputs)
-        else:
-            for name, tensor in make_arguments(self._program, inputs).items():
-                self._kept[name].copy_(tensor)
+            self._kept = {
+                name: self._guards.allocate(
+                    repr(name), tuple(tensor.shape), tensor.dtype, given=True
+                )
+                for name, tensor in made.items()
+            }
+        self._guards.renew()
+        for name, tensor in made.items():
+            self._kept[name].copy_(tensor)
         return dict(self._kept)
 
     def rest(self) -> None:
         """Gives up the arguments' memory."""
         self._kept = {}
+        self._guards = Guards(device=_GPU, reach=REACH)
 
     def _arguments(self, inputs: Arrays) -> dict[str, Any]:
         made = make_arguments(self._program, inputs)

@@ -3,8 +3,9 @@
     python benchmarks/device_adversarial.py [--out FILE] [--limit SECONDS] [--budget SECONDS]
 
 Every file of tests/adversarial/modules is judged twice: as anybody's text, and without tripwires,
-as if they had been got around; an honest file must pass and be timed beside eager PyTorch. A row is printed as soon as it is known. Ends with 1 when a status
-is another than expected or a file took longer than its limit, with 4 when the budget ended first.
+as if they had been got around; an honest file must pass and be timed beside eager PyTorch. A row is
+printed as soon as it is known. Ends with 1 when a status is another than expected or a file took
+longer than its limit, with 4 when the budget ended first.
 
 Each file that runs has a child of its own, which starts CUDA, its profiler and Triton's compiler
 anew (its cache is dropped with it): most of the seconds of a row are that. KernelBench's three
@@ -87,7 +88,8 @@ def row(
     """The table's line for one file, and whether it ended as it must within `limit` seconds."""
     settings = replace(
         SETTINGS, device=True, emulate=False, require=(EvidenceKind.DEVICE, EvidenceKind.TIMED),
-        samples=20, timing_seconds=5.0, compare=("eager",), run_timeout=limit, compile_timeout=limit,
+        samples=20, timing_seconds=5.0, compare=("eager",), run_timeout=limit,
+        compile_timeout=limit,
     )  # fmt: skip
     task = NORM if file.stem == "forgotten_parameters" else SOFTMAX
     started = time.monotonic()

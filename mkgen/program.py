@@ -255,6 +255,8 @@ class Resources(Document):
     """Bytes of private (scratch, local) memory per thread."""
     shared_bytes: int | None = None
     """Bytes of static plus dynamic shared (local, LDS, SLM) memory per block; VMEM on a TPU."""
+    static_shared_bytes: int | None = None
+    """Of these, the bytes whose number stands in the text; the rest is asked for at launch."""
     occupancy_waves: int | None = None
     """Waves per SIMD the compiler expects (AMD)."""
     simd_width: int | None = None

@@ -326,6 +326,7 @@ class FakeBackend(Backend):
     default_arch = "one"
     grid_limit = (1000, 1000, 1000)
     dtypes = frozenset({"float32"})
+    variables = ("CUDA_",)
 
     def printer(self, arch: str) -> DialectPrinter:
         raise UnsupportedError("the fake backend's programs are written by hand")

@@ -6,6 +6,8 @@ import builtins
 import importlib.metadata
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from mkgen.program import Buffer, BufferRole, Glue, Launch, Program, Repeat, Sim
 from mkgen_cuda import CudaBackend
 from mkgen_simt import cuda_headers, cupy_device, nvrtc
 from mkgen_simt.cubin import check_cubin, ptxas_resources
+from mkgen_simt.cuda_headers import CUDA_HEADERS
 from mkgen_simt.cupy_device import capability_refuses
 from mkgen_simt.device_run import GpuLoaded, GpuRuntime, refuse_steps
 
@@ -42,6 +45,68 @@ def test_each_arch_builds_and_is_verified(arch: str, tmp_path: Path) -> None:
 def test_regenerating_gives_the_same_bytes(tmp_path: Path) -> None:
     one, two = (BACKEND.compile(program("cuda:sm_90"), tmp_path / d) for d in "ab")
     assert one.sha == two.sha
+
+
+class Caching:
+    """The real NVRTC on a machine with a driver: what it has compiled before comes with no log."""
+
+    def __init__(self, version: tuple[int, int]) -> None:
+        from cuda.bindings import nvrtc as real
+
+        self._real, self._version = real, version
+        self._compiled: set[tuple[bytes, ...]] = set()
+        self._cached = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def nvrtcVersion(self) -> tuple[Any, int, int]:  # noqa: N802  (as NVRTC calls it)
+        return self._real.nvrtcResult.NVRTC_SUCCESS, *self._version
+
+    def nvrtcCompileProgram(self, made: Any, count: int, options: list[bytes]) -> Any:  # noqa: N802  (as NVRTC calls it)
+        plain = tuple(o for o in options if o != b"--no-cache")
+        if self._version < (12, 9):
+            assert len(plain) == count, "an older one does not know the option"
+        elif len(plain) == count:
+            self._cached = plain in self._compiled
+            self._compiled.add(plain)
+        return self._real.nvrtcCompileProgram(made, count, options)
+
+    def nvrtcGetProgramLogSize(self, made: Any) -> Any:  # noqa: N802  (as NVRTC calls it)
+        told = self._real.nvrtcGetProgramLogSize(made)
+        return (told[0], 1) if self._cached else told
+
+    def nvrtcGetProgramLog(self, made: Any, buffer: bytes) -> Any:  # noqa: N802  (as NVRTC calls it)
+        if self._cached:
+            return (self._real.nvrtcResult.NVRTC_SUCCESS,)  # what is there is the NUL already
+        return self._real.nvrtcGetProgramLog(made, buffer)
+
+
+@pytest.mark.parametrize("version", [(12, 8), (12, 9), (13, 5)])
+def test_the_same_text_is_compiled_again_and_not_taken_from_a_cache(
+    version: tuple[int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stand_in = Caching(version)
+    monkeypatch.setattr(nvrtc, "_nvrtc", lambda remedy: stand_in)
+    with_lines = ("--generate-line-info",)
+    once, again = (
+        nvrtc.compile_cubin(program("cuda:sm_90a"), tmp_path / d, CUDA_HEADERS, "", with_lines)
+        for d in "ab"
+    )
+    assert once.sha == again.sha and once.resources == again.resources
+    assert ("--no-cache" in once.command) == (version >= (12, 9))
+
+
+def test_an_empty_log_is_read_without_writing_to_what_python_shares() -> None:
+    class Empty:
+        def nvrtcGetProgramLogSize(self, made: object) -> tuple[Any, int]:  # noqa: N802  (as NVRTC calls it)
+            return SimpleNamespace(value=0), 1
+
+        def nvrtcGetProgramLog(self, made: object, buffer: bytes) -> tuple[Any]:  # noqa: N802  (as NVRTC calls it)
+            assert len(buffer) > 1, "Python has one object for all bytes of this length"
+            return (SimpleNamespace(value=0),)
+
+    assert nvrtc._bytes(Empty(), "ProgramLog", None) == b"\0"
 
 
 @pytest.mark.parametrize(
@@ -198,10 +263,10 @@ class MemoryRuntime(GpuRuntime):
         self.freed.append(pointer)
 
     def upload(self, pointer: int, data: np.ndarray) -> None:
-        self.memory[pointer][:] = data.view(np.uint8)
+        self.at(pointer)[: data.nbytes] = data.view(np.uint8)
 
     def download(self, pointer: int, data: np.ndarray) -> None:
-        data.view(np.uint8)[:] = self.memory[pointer]
+        data.view(np.uint8)[:] = self.at(pointer)[: data.nbytes]
 
     def fill(self, pointer: int, size: int, byte: int = 0) -> None:
         self.memory[pointer][:size] = byte

@@ -6,8 +6,9 @@ import stat
 from pathlib import Path
 
 import pytest
-from evaluate_support import TASK, FakeBackend, FakeCandidate, make_settings
+from evaluate_support import TASK, FakeCandidate, make_settings
 
+from mkgen.codegen.backend import Backend
 from mkgen.codegen.registry import backend_named
 from mkgen.evaluate import basis
 from mkgen.evaluate.cache import compile_key, variables
@@ -16,24 +17,30 @@ from mkgen_opencl import toolchain as opencl_toolchain
 from mkgen_simt import build
 
 
-def key() -> str:
+def key(backend: Backend) -> str:
     program = FakeCandidate().program(TASK.workloads()[0])
-    return compile_key(program, FakeBackend(), "fakec 1")
+    return compile_key(program, backend, "fakec 1")
 
 
 @pytest.mark.parametrize(
-    ("name", "counts"),
+    ("backend", "name", "counts"),
     [
-        ("XLA_FLAGS", True), ("TRITON_PTXAS_PATH", True), ("LIBTPU_INIT_ARGS", True),
-        ("CUDA_VISIBLE_DEVICES", False), ("TRITON_CACHE_DIR", False), ("MKGEN_CACHE", False),
-        ("OMP_NUM_THREADS", False), ("UNRELATED", False),
+        ("pallas", "XLA_FLAGS", True), ("triton", "TRITON_PTXAS_PATH", True),
+        ("pallas", "LIBTPU_INIT_ARGS", True), ("cuda", "CUDA_PATH", True),
+        ("hip", "HIP_PATH", True), ("sycl", "ONEAPI_DEVICE_SELECTOR", True),
+        ("opencl", "OCL_ICD_FILENAMES", True), ("cuda", "XLA_FLAGS", False),
+        ("cuda", "CUDA_VISIBLE_DEVICES", False), ("triton", "TRITON_CACHE_DIR", False),
+        ("pallas", "MKGEN_CACHE", False), ("pallas", "OMP_NUM_THREADS", False),
+        ("pallas", "UNRELATED", False),
     ],
 )  # fmt: skip
-def test_options_in_variables_are_part_of_the_key(monkeypatch, name, counts):
+def test_options_in_variables_are_part_of_the_key(monkeypatch, backend, name, counts):
+    """Those that reach the backend's workers; other backends' do not, and decide nothing there."""
+    made = backend_named(backend)
     monkeypatch.delenv(name, raising=False)
-    before = key()
+    before = key(made)
     monkeypatch.setenv(name, "something")
-    assert (key() != before) == counts
+    assert (key(made) != before) == counts
 
 
 def test_what_a_backend_sets_itself_is_not_the_users(monkeypatch):

@@ -83,6 +83,7 @@ ORDER = (
     ("peak_bfloat16", "peak_float16"),
     ("peak_bfloat16", "peak_float8"),
     ("peak_bfloat16", "peak_int8"),
+    ("static_shared_bytes_per_block", "shared_bytes_per_block"),
     ("shared_bytes_per_block", "shared_bytes_per_unit"),
     ("threads_per_block", "threads_per_unit"),
     ("registers_per_thread", "registers_per_unit"),

@@ -16,6 +16,7 @@ from mkgen.evaluate.arrays import load_arrays
 from mkgen.evaluate.cache import CompileCache
 from mkgen.evaluate.jobs import told_artifact, told_seconds
 from mkgen.evaluate.process import WorkerFailure, WorkerProcess
+from mkgen.evaluate.store import parse as parse_record
 from mkgen.expression import evaluate, parse, to_c
 from mkgen.files import is_inside
 from mkgen.foreign import gives_inputs, holds_task
@@ -286,3 +287,19 @@ def test_the_name_in_a_record_is_no_path(tmp_path: Path) -> None:
 
 def test_a_long_name_is_compared_in_no_time() -> None:
     assert "Known" in nearest("x" * 1_000_000, ["conv2d", "matmul"])
+
+
+def test_a_record_in_another_encoding_is_none_and_loads_no_codec() -> None:
+    with pytest.raises(ValueError, match="utf-8|Expecting"):
+        parse_record('{"task": "x"}'.encode("utf-16-le"))
+
+
+def test_a_record_with_half_a_character_is_none() -> None:
+    with pytest.raises(ValueError, match="surrogate"):
+        parse_record(r'{"task": "\ud800"}')
+
+
+def test_an_integer_that_python_cannot_write_is_no_size(tmp_path: Path) -> None:
+    file = tmp_path / "task.py"
+    file.write_text(f"def get_inputs():\n    return [0x{'f' * 5000}]\n")
+    assert Source.of(file).literals == {}

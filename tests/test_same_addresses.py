@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from simt_programs import buffer, load
 
 from mkgen.errors import ExecutionError, InputChangedError
+from mkgen.fence import REACH
 from mkgen.program import Buffer, BufferRole, Launch, Program, Simt, Source, Variant
 from mkgen.target import Target
 from mkgen_simt.device_run import GpuLoaded, GpuRuntime
@@ -131,14 +135,15 @@ def test_a_runner_of_steps() -> None:
 
 
 class FakeRuntime(GpuRuntime):
-    """Memory is a dictionary."""
+    """Memory is a dictionary; a kernel reads and writes beside its buffers if its name says so."""
 
     last_level_cache = 0
 
     def __init__(self) -> None:
         self.memory: dict[int, np.ndarray] = {}
-        self.next = itertools.count(4096, 4096)
+        self.next = itertools.count(1 << 32, 1 << 32)
         self.seen: list[list[int]] = []
+        self.uploads = 0
 
     def allocate(self, size):
         at = next(self.next)
@@ -148,18 +153,29 @@ class FakeRuntime(GpuRuntime):
     def free(self, pointer):
         del self.memory[pointer]
 
+    def at(self, pointer, size):
+        base = pointer >> 32 << 32
+        return self.memory[base][pointer - base :][:size]
+
     def upload(self, pointer, data):
-        self.memory[pointer][:] = data.view(np.uint8)
+        self.uploads += 1
+        self.at(pointer, data.nbytes)[:] = data.view(np.uint8)
 
     def download(self, pointer, data):
-        data.view(np.uint8)[:] = self.memory[pointer]
+        data.view(np.uint8)[:] = self.at(pointer, data.nbytes)
 
     def launch(self, entry, configuration, pointers):
         self.seen.append(pointers)
-        x, y = (self.memory[p].view(np.float32) for p in pointers)
+        x, y = (self.at(p, 32).view(np.float32) for p in pointers)
         y[:] = x * 2
         if entry == "changes":
             x[5] = 0
+        if entry.startswith("writes"):
+            offset = int(entry.split()[1])
+            self.at(pointers[1] + offset, 4)[:] = 0
+        if entry.startswith("reads"):
+            offset = int(entry.split()[1])
+            y[0] = self.at(pointers[0] + offset, 4).view(np.float32)[0]
 
     def fill(self, *arguments):
         raise AssertionError("nothing is timed")
@@ -196,6 +212,49 @@ def test_a_gpu_sees_that_an_input_was_changed() -> None:
     assert not runtime.memory
 
 
+@pytest.mark.parametrize(
+    ("offset", "told"),
+    [(-4, "before buffer 'y' were overwritten, the nearest 1 bytes from it"),
+     (32, "after buffer 'y' were overwritten, the nearest 0 bytes from it"),
+     (-REACH, f"before buffer 'y' were overwritten, the nearest {REACH - 3} bytes from it"),
+     (32 + REACH - 4, f"after buffer 'y' were overwritten, the nearest {REACH - 4} bytes from it")],
+)  # fmt: skip
+def test_a_gpu_sees_writes_beside_a_buffer(offset: int, told: str) -> None:
+    runtime = FakeRuntime()
+    with pytest.raises(ExecutionError, match=f"out-of-bounds write: 4 bytes {told}"):
+        GpuLoaded(steps(f"writes {offset}"), runtime).run({"x": ONE})
+    assert not runtime.memory, "the next run has zones that are whole"
+
+
+@pytest.mark.parametrize("offset", [-4, 32])
+def test_a_read_beside_a_buffer_of_a_gpu_is_a_nan(offset: int) -> None:
+    read = GpuLoaded(steps(f"reads {offset}"), FakeRuntime()).run({"x": ONE})["y"]
+    assert np.isnan(read[0]) and np.array_equal(read[1:], ONE[1:] * 2)
+
+
+def test_zones_are_filled_once_and_keep_the_alignment() -> None:
+    runtime = FakeRuntime()
+    loaded = GpuLoaded(steps(), runtime)
+    for x in (ONE, TWO):
+        loaded.run({"x": x})
+    assert all(pointer % 4096 == 0 for pointer in runtime.seen[0])
+    assert runtime.uploads == 2 * (2 + 2), "two zones and two runs of each of two buffers"
+
+
+def test_without_zones_a_buffer_is_an_allocation() -> None:
+    runtime = FakeRuntime()
+    assert np.array_equal(GpuLoaded(steps(), runtime, reach=0).run({"x": ONE})["y"], ONE * 2)
+    assert {memory.nbytes for memory in runtime.memory.values()} == {32}
+
+
+def test_what_is_timed_has_no_zones() -> None:
+    runtime = FakeRuntime()
+    with GpuLoaded(steps(), runtime).placed({"x": ONE}) as memory:
+        assert set(memory.values()) == set(runtime.memory)
+        assert {buffer.nbytes for buffer in runtime.memory.values()} == {32}
+    assert not runtime.memory
+
+
 def test_tritons_interpreter() -> None:
     from mkgen_triton.interpreter import Interpreted
 
@@ -209,5 +268,52 @@ def test_tritons_interpreter() -> None:
     assert second["x"].data_ptr() == at and second["x"].tolist() == TWO.tolist()
     guards.check()
     assert loaded._arguments({"x": TWO}, True)[1]["x"].data_ptr() != at
+    loaded.rest()
+    assert not loaded._kept
+
+
+def on_device(monkeypatch: pytest.MonkeyPatch, launcher: Callable[[Any], Any]) -> Any:
+    """Triton's device executor with a launcher of PyTorch's on this CPU in place of a GPU."""
+    from mkgen_triton import device
+    from mkgen_triton.archs import find_arch
+
+    monkeypatch.setattr(device, "_GPU", "cpu")
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(device.OnDevice, "binaries_run", lambda self: {"k": ""})
+    module = ModuleType("made")
+    module.run = launcher  # type: ignore[attr-defined]
+    return device.OnDevice(steps(), module, None, find_arch("sm_90"))
+
+
+def beside(tensor: torch.Tensor, place: int) -> torch.Tensor:
+    """One element at `place` of the memory that `tensor` begins in."""
+    return torch.as_strided(tensor, (1,), (1,), tensor.storage_offset() + place)
+
+
+def test_tritons_tensors_on_a_device_have_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+
+    def launcher(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x)
+        y = torch.empty((8,), dtype=torch.float32, device=x.device)
+        y.copy_(x * 2)
+        if x[0] == 2:
+            y[0] = beside(x, 8)[0]
+        if x[0] == 3:
+            beside(y, 8 + 5).fill_(1)
+        if x[0] == 4:
+            beside(x, -2).fill_(1)
+        return y
+
+    loaded = on_device(monkeypatch, launcher)
+    assert np.array_equal(loaded.run({"x": ONE})["y"], ONE * 2)
+    assert np.isnan(loaded.run({"x": TWO})["y"][0])
+    with pytest.raises(ExecutionError, match="out-of-bounds write after an allocation: 4 bytes"):
+        loaded.run({"x": ONE * 3})
+    with pytest.raises(ExecutionError, match="out-of-bounds write before 'x': 4 bytes"):
+        loaded.run({"x": ONE * 4})
+    assert np.array_equal(loaded.run({"x": ONE})["y"], ONE * 2), "its zones are whole again"
+    assert len({x.data_ptr() for x in seen}) == 1
+    assert all(x.storage_offset() * 4 == REACH for x in seen)
     loaded.rest()
     assert not loaded._kept

@@ -142,6 +142,22 @@ def test_thin_axes_last_first_and_only_whole_axes():
     assert [w.name for w in judge.thin(refuses, STRICT, 1)] == ["m-1", "n-1"]
 
 
+def test_a_thin_size_allows_what_pytorch_needs_among_many_elements():
+    task = make(lambda x: torch.sin(x * 3), x=Tensor("N, M"))
+    judge = Judge(plain_scales)
+    shares = [
+        judge.case(task, w, STRICT).expected[0].own_share
+        for w in task.workloads()
+        if w.role == "check"
+    ]
+    assert max(shares) > 0.25  # else the test shows nothing
+    workload = next(iter(judge.thin(task, STRICT, 1)))
+    case = judge.case(task, workload, STRICT)
+    terms, count = plain_scales(task, workload, case.inputs)[0]
+    plain = np.abs(terms) * 0.25 * np.finfo(np.float32).eps * np.sqrt(count)
+    assert np.allclose(case.expected[0].floor, plain * 4 * max(shares))
+
+
 def test_a_secret_seed_is_drawn_late_and_its_cases_are_forgotten():
     judge = Judge(pointwise_scales)
     known = Draws(judge, TASK, STRICT)

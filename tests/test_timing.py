@@ -6,8 +6,9 @@ import math
 import os
 import re
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,13 +30,14 @@ from mkgen.errors import ExecutionError
 from mkgen.evaluate.cache import CompileCache
 from mkgen.evaluate.oracle import Judge
 from mkgen.evaluate.pool import Workers
+from mkgen.evaluate.process import WorkerFailure
 from mkgen.evaluate.protocol import Settings, evaluate
 from mkgen.evaluate.timing import clocks, flush, libraries
 from mkgen.evaluate.timing.baselines import lease_baseline, opening
 from mkgen.evaluate.timing.clocks import Readings, Surroundings, conflict
 from mkgen.evaluate.timing.floor import floor_of
 from mkgen.evaluate.timing.interleave import Contestant, Plan
-from mkgen.evaluate.timing.measure import _Opened
+from mkgen.evaluate.timing.measure import _believe, _Opened
 from mkgen.evaluate.timing.statistics import median_interval, ratio, speed
 from mkgen.evaluate.wording import describe
 from mkgen.profile import find_profile
@@ -215,6 +217,18 @@ def test_kernels_of_libraries_are_known_by_their_names():
     assert libraries.own_kernels((*own, *theirs)) == own
     assert libraries.refusal(theirs) and not libraries.refusal((*theirs, "my_gemm"))
     assert libraries.refusal(()) == "", "nobody saw what was launched"
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_module_of_library_kernels_is_refused_unless_a_library_may_compute_it(allowed):
+    parameters = {"library": True} if allowed else {}
+    subject = SimpleNamespace(
+        origin="module", on_accelerator=True,
+        program=SimpleNamespace(variant=SimpleNamespace(parameters=parameters)),
+    )  # fmt: skip
+    taken = SimpleNamespace(candidate=SimpleNamespace(median=1.0), kernels=("ampere_sgemm_64x32",))
+    with nullcontext() if allowed else pytest.raises(WorkerFailure, match="a library's"):
+        _believe(subject, taken, SimpleNamespace(seconds=0.0))
 
 
 # --- the whole way, with a device that lies -----------------------------------------------------

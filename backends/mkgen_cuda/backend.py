@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, get_args
 
-from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Probe
+from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Library, Probe
 from mkgen.codegen.external import chosen_compiler, external_ability
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.plan import DialectPrinter
@@ -18,6 +18,7 @@ from mkgen_simt.cuda_headers import CUDA_HEADERS
 from mkgen_simt.cupy_device import cupy_ability
 from mkgen_simt.host_probe import host_ability
 from mkgen_simt.nvrtc import compile_cubin, identity, nvrtc_ability
+from mkgen_simt.vendors import NVIDIA_LIBRARIES, NVIDIA_VARIABLES
 
 REMEDY = "pip install mkgen[cuda]"
 
@@ -60,6 +61,9 @@ class CudaBackend(Backend):
          "cuda/std/cstdint", "cuda/std/limits", "cuda/std/type_traits", "vector_types.h",
          "device_launch_parameters.h", "math_constants.h", "cudaTypedefs.h")
     )  # fmt: skip
+    libraries: ClassVar[tuple[Library, ...]] = NVIDIA_LIBRARIES
+    marks: ClassVar[tuple[str, ...]] = ("__global__",)
+    variables: ClassVar[tuple[str, ...]] = NVIDIA_VARIABLES
     compilers: ClassVar[tuple[str, ...]] = ("nvcc",)
 
     def printer(self, arch: str) -> DialectPrinter:
@@ -95,6 +99,7 @@ class CudaBackend(Backend):
 
     def executors(self) -> tuple[Executor, ...]:
         """See Backend.executors."""
+        from mkgen_cuda.compute_sanitizer import ComputeSanitizerExecutor
         from mkgen_cuda.device import CudaDeviceExecutor
         from mkgen_cuda.module import ModuleDevice
         from mkgen_simt.on_host import host_executors
@@ -102,9 +107,12 @@ class CudaBackend(Backend):
         def lanes(program: Program) -> int:
             return self.archs[program.target.arch].sub_group
 
-        # not ComputeSanitizerExecutor: on an H200 it missed a planted fault, so that its silence
-        # proves nothing yet (benchmarks/device_sanitize.py)
-        return (*host_executors("cuda", lanes), CudaDeviceExecutor(), ModuleDevice())
+        return (
+            *host_executors("cuda", lanes),
+            CudaDeviceExecutor(),
+            ModuleDevice(),
+            ComputeSanitizerExecutor(),
+        )
 
     def package(self, plan: PackagePlan) -> PackageParts:
         """See Backend.package."""

@@ -12,6 +12,7 @@ from mkgen.codegen.torch_module import Launches, TorchModuleExecutor, profiled
 from mkgen.errors import ExecutionError
 from mkgen.program import Program
 from mkgen.record import EvidenceKind, RanOn
+from mkgen_simt.nvidia import clock_command, reset_persisting_cache
 
 _KERNEL = re.compile(r"__global__[^;{}()]*?(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(")
 
@@ -53,7 +54,7 @@ class ModuleDevice(TorchModuleExecutor):
 
     def counting(self, program: Program) -> AbstractContextManager[Launches]:
         """By the names of the kernels that a profiler sees."""
-        return profiled(frozenset(_KERNEL.findall(program.sources[-1].body)))
+        return profiled(self.device, frozenset(_KERNEL.findall(program.sources[-1].body)))
 
     def ran_on(self) -> RanOn:
         """GPU 0."""
@@ -63,3 +64,11 @@ class ModuleDevice(TorchModuleExecutor):
         if arch is None:
             raise ExecutionError("PyTorch sees no NVIDIA GPU here")
         return RanOn(vendor="nvidia", arch=arch, name=torch.cuda.get_device_name(0))
+
+    def settle(self) -> None:
+        """See TorchModuleExecutor.settle."""
+        reset_persisting_cache()
+
+    def clock_command(self) -> tuple[str, ...]:
+        """See Executor.clock_command."""
+        return clock_command()

@@ -5,22 +5,27 @@ from __future__ import annotations
 import re
 
 _PREFIX = re.compile(r"^=========[ \t]?", re.MULTILINE)
-_SUMMARY = re.compile(r"^ERROR SUMMARY: (\d+) error|RACECHECK SUMMARY: (\d+) hazard", re.MULTILINE)
+_SUMMARY = re.compile(
+    r"^(?:ERROR SUMMARY: ([\d,]+) error|RACECHECK SUMMARY: ([\d,]+) hazard)", re.MULTILINE
+)
 #: `at k(float *)+0x70 in kernel.cu:12`, `at 0x70 in /tmp/kernel.cu:12:k`; `…(kernel.cu:12)`.
 _PLACE = re.compile(r"(?:in |\()(?:[^\s():]*/)?([^\s():/]+):(\d+)")
 _THREAD = re.compile(r"by thread (\([\d, ]+\)) in block (\([\d, ]+\))")
 _KERNEL = re.compile(r"at (?:0x[0-9a-f]+ in )?([A-Za-z_]\w*)[(+]|:\d+:([A-Za-z_]\w*)")
 _NEAREST = re.compile(
-    r"and is (\d+) bytes (after|before|inside) the nearest allocation.*?of size (\d+)"
+    r"and is ([\d,]+) bytes (after|before|inside) the nearest allocation.*?of size ([\d,]+)"
 )
 _RACE = re.compile(
-    r"(?:Error|Warning): (?:Race reported|Potential \w+ hazard)[^\n]*(?:\n\s+and [^\n]*)*"
+    r"(?:Error|Warning): (?:Race reported|Potential \w+ hazard)[^\n]*(?:\n\s+and [^\n]*)*",
+    re.IGNORECASE,
 )
-#: The device or the driver, not the program.
+#: The device, the driver or the way to the process that is watched; not the program.
 _NOT_HERE = re.compile(
-    r"Device not supported|not supported on this|Unable to find|Failed to (?:initialize|load)"
-    r"|insufficient permission|compatible with the installed|Target application returned an error"
-    r" before",
+    r"Device not supported|not supported on this|Unable to (?:find|add|patch)"
+    r"|Failed to (?:initialize|load|create \w+ socket)|insufficient permission"
+    r"|compatible with the installed|No attachable process found|Could not connect to target"
+    r"|terminated before first instrumented|Internal Sanitizer Error"
+    r"|Target application doesn't exist",
     re.IGNORECASE,
 )
 
@@ -29,16 +34,26 @@ _STARTS = (
     (re.compile(r"Uninitialized __(\w+)__ memory (read|access) of size (\d+)"), "unwritten"),
     (re.compile(r"Barrier error detected[^\n]*"), "divergent barrier"),
     (re.compile(r"(?:Misaligned|Address [^\n]*misaligned)[^\n]*"), "misaligned"),
+    (re.compile(r"Host API uninitialized memory access[^\n]*"), "unwritten output"),
 )
 
 
 def why_not(log: str) -> str:
     """Why the tool itself could not work here; empty when it could."""
-    found = _NOT_HERE.search(log)
-    if found is None:
-        return ""
-    line = next(text for text in log.splitlines() if found[0] in text)
-    return line.strip("= ").strip()
+    said = (line for line in log.splitlines() if _PREFIX.match(line))
+    return next((line.strip("= ").strip() for line in said if _NOT_HERE.search(line)), "")
+
+
+def counted(log: str) -> int | None:
+    """How many errors or hazards the tool counts at its end; None where it has not come so far.
+
+    Without a count its silence says nothing: when it loses the process that it watches, it lets
+    that go on and tells no more of it.
+    """
+    summary = _SUMMARY.search(_PREFIX.sub("", log))
+    if summary is None:
+        return None
+    return int((summary[1] or summary[2]).replace(",", ""))
 
 
 def finding(log: str, source: str) -> str:
@@ -56,8 +71,7 @@ def finding(log: str, source: str) -> str:
         end = re.search(r"\n\s*\n|\n(?=\S)", rest)
         part = found[0] + (rest[: end.start()] if end else rest)
         return _placed(part, source, kind, _said(kind, found))
-    counted = _SUMMARY.search(text)
-    errors = next((int(n) for n in counted.groups() if n), 0) if counted else 0
+    errors = counted(log)
     if errors:
         told = [line.strip() for line in text.splitlines() if line.strip()]
         return f"{source}: compute-sanitizer counts {errors} errors: {' '.join(told)[:300]}"
@@ -65,7 +79,7 @@ def finding(log: str, source: str) -> str:
 
 
 def _said(kind: str, found: re.Match[str]) -> str:
-    if kind in ("divergent barrier", "misaligned"):
+    if kind in ("divergent barrier", "misaligned", "unwritten output"):
         return " ".join(found[0].split())
     return f"{found[2]}s {found[3]} bytes of {found[1]} memory".replace("accesss", "accesses")
 

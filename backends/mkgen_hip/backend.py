@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, get_args
 
-from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Probe
+from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Library, Probe
 from mkgen.codegen.external import chosen_compiler, external_ability
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.plan import DialectPrinter
@@ -22,6 +22,7 @@ from mkgen_hip.toolchain import clang_ability, device_library, file_sha, require
 from mkgen_simt import nvrtc
 from mkgen_simt.cuda_headers import HIP_ON_CUDA_HEADERS
 from mkgen_simt.host_probe import host_ability
+from mkgen_simt.vendors import AMD_LIBRARIES, AMD_VARIABLES, NVIDIA_VARIABLES
 
 _NVRTC_REMEDY = "pip install mkgen[cuda]"
 # HIP text on an NVIDIA GPU, through NVRTC; what runs there is a proxy.
@@ -53,6 +54,9 @@ class HipBackend(Backend):
         ("hip/hip_runtime.h", "hip/hip_fp16.h", "hip/hip_bf16.h", "hip/hip_bfloat16.h",
          "hip/hip_cooperative_groups.h", "hip/hip_fp8.h", "rocwmma/rocwmma.hpp")
     )  # fmt: skip
+    libraries: ClassVar[tuple[Library, ...]] = AMD_LIBRARIES
+    marks: ClassVar[tuple[str, ...]] = ("__global__",)
+    variables: ClassVar[tuple[str, ...]] = (*AMD_VARIABLES, *NVIDIA_VARIABLES)
     compilers: ClassVar[tuple[str, ...]] = ("hipcc", "clang")
 
     def printer(self, arch: str) -> DialectPrinter:

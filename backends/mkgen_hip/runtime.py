@@ -55,7 +55,7 @@ class HipDeviceExecutor(Executor):
     needs_artifact: ClassVar[bool] = True
     cannot_see: ClassVar[tuple[str, ...]] = (
         "races that did not happen in this run",
-        "accesses outside a buffer that hit mapped memory",
+        "reads outside a buffer whose value changes nothing, writes more than 1 MiB outside it",
     )
 
     def accepts(self, program: Program) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, get_args
 
-from mkgen.codegen.backend import Arch, Backend, Executor, Limitation, Probe, Role
+from mkgen.codegen.backend import Arch, Backend, Executor, Library, Limitation, Probe, Role
 from mkgen.codegen.external import chosen_compiler
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.plan import DialectPrinter
@@ -18,6 +18,12 @@ from mkgen_opencl import devices, toolchain
 from mkgen_opencl.executors import BUILD_OPTIONS, OpenclDevice, OpenclEmulator, OpenclProxy
 from mkgen_opencl.printer import OpenclPrinter
 from mkgen_simt import ocloc
+from mkgen_simt.vendors import (
+    AMD_VARIABLES,
+    INTEL_VARIABLES,
+    NVIDIA_VARIABLES,
+    OPENCL_VARIABLES,
+)
 
 
 class OpenclBackend(Backend):
@@ -54,6 +60,12 @@ class OpenclBackend(Backend):
     )
 
     headers: ClassVar[frozenset[str]] = frozenset(("CL/cl.h",))
+    libraries: ClassVar[tuple[Library, ...]] = (Library("CLBlast", words=("clblast",)),)
+    marks: ClassVar[tuple[str, ...]] = ("__kernel",)
+    # any vendor's driver may be behind it
+    variables: ClassVar[tuple[str, ...]] = (
+        *OPENCL_VARIABLES, *INTEL_VARIABLES, *AMD_VARIABLES, *NVIDIA_VARIABLES,
+    )  # fmt: skip
     compilers: ClassVar[tuple[str, ...]] = ("ocloc",)
 
     def printer(self, arch: str) -> DialectPrinter:

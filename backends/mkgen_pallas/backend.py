@@ -17,6 +17,7 @@ from mkgen_pallas.interpreter import GpuInterpreterExecutor, InterpreterExecutor
 from mkgen_pallas.printer import PallasPrinter
 from mkgen_pallas.probe import device_platform, installed, library_sha, probe, require
 from mkgen_pallas.sanitizer import SanitizerExecutor
+from mkgen_simt.vendors import NVIDIA_VARIABLES
 
 #: Source lines in the executable by file name alone, one frame each: the same text gives the same
 #: bytes in every directory, and errors still name the line.
@@ -46,6 +47,9 @@ class PallasBackend(Backend):
     dtypes: ClassVar[frozenset[str]] = frozenset(
         ("float32", "bfloat16", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
     )
+    variables: ClassVar[tuple[str, ...]] = (
+        "JAX_", "XLA_", "TPU_", "LIBTPU_", *NVIDIA_VARIABLES,
+    )  # fmt: skip
     limitations: ClassVar[tuple[Limitation, ...]] = (
         Limitation(("float64",), "TPUs have none and JAX rounds it to float32"),
         Limitation(

@@ -103,6 +103,8 @@ class Call:
     """The accumulator combined within the block."""
     store: str = ""
     accumulator: str = "total"
+    lost: str = ""
+    """What the additions of a sum have rounded off so far; empty where nothing keeps it."""
     variables: list[str] = field(default_factory=list)
     """Grid axes that the body names."""
     helpers: list[str] = field(default_factory=list)

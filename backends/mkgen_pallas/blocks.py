@@ -544,6 +544,11 @@ class BlockPlanner:
         if checks:
             value = f"jnp.where({both(checks)}, {value}, {start})"
         held = f"{call.accumulator}[...]"
+        if combine == "sum" and "float" in dtype and tile.high is None and tile.wide is None:
+            # one term a step: as many roundings as terms
+            call.lost = self._fresh("lost")
+            call.scratch += f", {call.scratch}"
+            call.value = value
         call.combined = self.printer.combine(combine, dtype, held, value)
         call.closed = held
         for dimension in reversed(closing):

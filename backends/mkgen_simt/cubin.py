@@ -91,6 +91,7 @@ def with_launches(
         entry: r.model_copy(
             update={
                 "shared_bytes": (r.shared_bytes or 0) + dynamic.get(entry, 0),
+                "static_shared_bytes": r.shared_bytes or 0,
                 "code_bytes": code.get(entry),
             }
         )

@@ -13,7 +13,9 @@ import numpy as np
 from mkgen.codegen.backend import Arrays, Loaded
 from mkgen.codegen.timer import WARM_UPS, Bracket, Timer, changed, copy_seconds, fills_for, rolling
 from mkgen.errors import ExecutionError, InputChangedError
+from mkgen.fence import REACH
 from mkgen.program import GIVEN, Buffer, BufferRole, Glue, Launch, Program, Repeat, Simt
+from mkgen_simt.zones import Zones
 
 #: Buffers that no kernel may change.
 _READ_ONLY = (BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.CONSTANT)
@@ -144,21 +146,23 @@ def refuse_steps(program: Program) -> str | None:
 class GpuLoaded(Loaded):
     """A program whose module `runtime` holds."""
 
-    def __init__(self, program: Program, runtime: GpuRuntime) -> None:
-        """`runtime` has the module of `program` loaded."""
+    def __init__(self, program: Program, runtime: GpuRuntime, reach: int = REACH) -> None:
+        """`runtime` has the module of `program` loaded; `reach` as for Zones."""
         self.program = program
         self.runtime = runtime
+        self._zones = Zones(runtime, reach)
         self._kept: dict[str, int] = {}
         """Device addresses that runs use one after another, by buffer name."""
 
     def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
         """See Loaded.run."""
         try:
-            self._place(self._kept, inputs)
+            self._place(self._kept, inputs, self._zones.allocate)
             bound = self.bind(self._kept)
             self.execute(bound, "prepare")
             self.execute(bound, "run")
             self.runtime.synchronize()
+            self._zones.check()
             self._check_unchanged(inputs)
             return self.read(bound)
         except BaseException as error:
@@ -172,7 +176,8 @@ class GpuLoaded(Loaded):
     def rest(self) -> None:
         """Frees the buffers that runs use one after another."""
         kept, self._kept = self._kept, {}
-        self._release(kept)
+        for address in kept.values():
+            self._zones.free(address)
 
     def timer(self, inputs: Arrays, flush_bytes: int = 0, *, rolls: bool = False) -> Timer:
         """See Loaded.timer."""
@@ -188,10 +193,13 @@ class GpuLoaded(Loaded):
 
     @contextmanager
     def placed(self, inputs: Arrays) -> Iterator[dict[str, int]]:
-        """Device addresses by buffer name, every buffer filled; freed at the end."""
+        """Device addresses by buffer name, every buffer filled; freed at the end.
+
+        There are no guard zones: what is timed lies in memory as a caller's buffers do.
+        """
         memory: dict[str, int] = {}
         try:
-            self._place(memory, inputs)
+            self._place(memory, inputs, lambda _, size: self.runtime.allocate(size))
             yield memory
         except BaseException as error:
             # After a fault a device refuses every call, frees included; the first error tells.
@@ -202,13 +210,15 @@ class GpuLoaded(Loaded):
             raise
         self._release(memory)
 
-    def _place(self, memory: dict[str, int], inputs: Arrays) -> None:
+    def _place(
+        self, memory: dict[str, int], inputs: Arrays, allocate: Callable[[Buffer, int], int]
+    ) -> None:
         """Fills every buffer; those that `memory` has no address of are allocated."""
         for buffer in self.program.buffers:
             if buffer.alias is None:
                 flat = storage(buffer, self._given(buffer, inputs))
                 if buffer.name not in memory:
-                    memory[buffer.name] = self.runtime.allocate(flat.nbytes)
+                    memory[buffer.name] = allocate(buffer, flat.nbytes)
                 self.runtime.upload(memory[buffer.name], flat)
 
     def _check_unchanged(self, inputs: Arrays) -> None:

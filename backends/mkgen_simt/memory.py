@@ -38,8 +38,8 @@ def numpy_dtype(name: str) -> np.dtype:
     return np.dtype(name)
 
 
-def guard_pattern(buffer: Buffer) -> np.ndarray:
-    """GUARD bytes to put on each side of `buffer`, uint8.
+def guard_pattern(buffer: Buffer, size: int = GUARD) -> np.ndarray:
+    """`size` bytes, a multiple of 8, to put on each side of `buffer`, uint8.
 
     Given and written buffers differ: a kernel that reads past the end of one and writes what it
     read past the end of the other (a NaN keeps its payload) would leave equal guards untouched.
@@ -47,7 +47,19 @@ def guard_pattern(buffer: Buffer) -> np.ndarray:
     word, width = _GUARD_WORDS.get(buffer.dtype, (_GUARD_BYTE, 1))
     if buffer.role not in READ_ONLY:
         word ^= 0x11
-    return np.frombuffer(word.to_bytes(width, "little") * (GUARD // width), np.uint8)
+    return np.frombuffer(word.to_bytes(width, "little") * (size // width), np.uint8)
+
+
+def overwritten(zone: np.ndarray, pattern: np.ndarray, where: str, name: str) -> str:
+    """What was written into the guard zone `where` ("before", "after") the buffer `name`; or ""."""
+    if np.array_equal(zone, pattern):
+        return ""
+    wrong = np.flatnonzero(zone != pattern)
+    first = zone.size - int(wrong[-1]) if where == "before" else int(wrong[0])
+    return (
+        f"out-of-bounds write: {wrong.size} bytes {where} buffer {name!r} were overwritten, the "
+        f"nearest {first} bytes from it"
+    )
 
 
 def _strides(buffer: Buffer) -> tuple[int, ...]:
@@ -118,13 +130,8 @@ class Block:
         """ExecutionError when something wrote where it must not."""
         name = self.buffer.name
         for guard, where in zip(self._guards, ("before", "after"), strict=False):
-            wrong = np.flatnonzero(guard != self._pattern)
-            if wrong.size:
-                first = GUARD - int(wrong[-1]) if where == "before" else int(wrong[0])
-                raise ExecutionError(
-                    f"out-of-bounds write: {wrong.size} bytes {where} buffer {name!r} were "
-                    f"overwritten, the nearest {first} bytes from it"
-                )
+            if told := overwritten(guard, self._pattern, where, name):
+                raise ExecutionError(told)
         if self._before is not None and self.bytes.tobytes() != self._before:
             raise InputChangedError(
                 f"the kernel changed buffer {name!r}, whose role is {self.buffer.role.value}"

@@ -28,6 +28,10 @@ OPTIONS = (
     "--prec-sqrt=true",
     "--ftz=false",
 )
+#: Since then NVRTC asks the driver's cache first, where there is a driver. What it finds there has
+#: no log of ptxas, and that is where kernels and their registers are read from.
+_CACHING_SINCE = (12, 9)
+_WITHOUT_CACHE = "--no-cache"
 
 _PACKAGES = ("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu13", "nvidia-cuda-nvrtc-cu12")
 _OWN_HEADERS = re.compile(r'could not open source file "(cuda_fp16|cuda_bf16|[\w/]+)\.h"')
@@ -50,6 +54,8 @@ def compile_cubin(
     source, arch = program.sources[0], program.target.arch
     include = cuda_include()
     flags = [f"--gpu-architecture={arch}", *OPTIONS, *options]
+    if _version_of(nvrtc) >= _CACHING_SINCE:
+        flags.append(_WITHOUT_CACHE)
     paths = [f"--include-path={include.path}"] if include.path else []
     log, cubin, ptx = _build(nvrtc, source.name, source.text, headers, [*flags, *paths], include)
     checked = check_cubin(cubin, arch)
@@ -122,11 +128,18 @@ def _build(
         nvrtc.nvrtcDestroyProgram(program)
 
 
+def _version_of(nvrtc: Any) -> tuple[int, int]:
+    result, major, minor = nvrtc.nvrtcVersion()
+    _call((result,))
+    return major, minor
+
+
 def _bytes(nvrtc: Any, what: str, program: Any) -> bytes:
     size: int = _call(getattr(nvrtc, f"nvrtcGet{what}Size")(program))
-    buffer = b" " * size
+    # one more: Python has one object for all bytes of length 1, and NVRTC writes into this one
+    buffer = bytes(size + 1)
     _call(getattr(nvrtc, f"nvrtcGet{what}")(program, buffer))
-    return buffer
+    return buffer[:size]
 
 
 def _call(result: Sequence[Any]) -> Any:
@@ -159,7 +172,7 @@ def _identity() -> tuple[str, str]:
             f"{error}; pip install --upgrade cuda-bindings cuda-pathfinder"
         ) from error
 
-    _, major, minor = nvrtc.nvrtcVersion()
+    major, minor = _version_of(nvrtc)
     # The loader may have found a toolkit's own library, not the wheel's.
     path = load_nvidia_dynamic_lib("nvrtc").abs_path
     if path is None:

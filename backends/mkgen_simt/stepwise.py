@@ -15,15 +15,19 @@ import numpy.typing as npt
 from mkgen.codegen.backend import Arrays, Loaded
 from mkgen.codegen.timer import Bracket, Timer, changed, copy_seconds, rolled, rolling
 from mkgen.errors import ExecutionError, InputChangedError
+from mkgen.fence import REACH
 from mkgen.program import Buffer, BufferRole, Glue, Launch, Program, Repeat
 from mkgen_simt.memory import guard_pattern
 
 Bytes = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
 
-#: Bytes before and behind every buffer that no kernel may write. A page, so that the data behind
-#: the first zone keeps every alignment a device asks for.
-GUARD = 4096
+#: Bytes before and behind every buffer that no kernel may write: a store that leaves a buffer by
+#: rows or tiles must not get past them. A multiple of every alignment, which the data behind the
+#: first zone keeps.
+GUARD = REACH
+#: Of blocks.
+ALIGNMENT = 4096
 # Between the end of a buffer and its guard there is nothing; a byte that is a NaN in any case.
 _SLACK = 0xFF
 
@@ -33,7 +37,7 @@ class Device(ABC):
 
     @abstractmethod
     def allocate(self, image: Bytes) -> Any:
-        """A block of device memory, aligned to GUARD, that holds `image`."""
+        """A block of device memory, aligned to ALIGNMENT, that holds `image`."""
 
     @abstractmethod
     def read(self, block: Any) -> Bytes:
@@ -235,7 +239,7 @@ class StepRunner(Loaded):
         """What the storage of `group` holds before the first step, guard zones included."""
         size = max(storage_bytes(buffer) for buffer in group)
         image = np.full(size + 2 * GUARD, _SLACK, dtype=np.uint8)
-        image[:GUARD] = image[-GUARD:] = guard_pattern(group[0])
+        image[:GUARD] = image[-GUARD:] = guard_pattern(group[0], GUARD)
         data = image[GUARD:-GUARD]
         # A group's own name comes first; an alias fills it only when the root has no data.
         given = [b for b in group if b.name in inputs]
@@ -309,7 +313,7 @@ class StepRunner(Loaded):
         for storage in {id(s): s for s in memory.values()}.values():
             after = self.device.read(storage.block)
             names = " / ".join(repr(b.name) for b in storage.buffers)
-            _check_guards(after, guard_pattern(storage.buffers[0]), names)
+            _check_guards(after, guard_pattern(storage.buffers[0], GUARD), names)
             # Storage shared on purpose with a written buffer may change; nothing else may.
             shared = any(b.name in written and b.name not in given for b in storage.buffers)
             fixed = all(b.role is not BufferRole.STATE for b in storage.buffers)

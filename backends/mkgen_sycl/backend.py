@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
+from mkgen.codegen.backend import Arch, Backend, Executor, Library, Probe, Role
 from mkgen.codegen.external import chosen_compiler, digest, parts_of
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.plan import DialectPrinter
@@ -16,6 +16,7 @@ from mkgen.document import content_hash
 from mkgen.errors import MissingError, WrongArchError
 from mkgen.program import Artifact, PrecisionClass, Program, Resources
 from mkgen_simt import ocloc
+from mkgen_simt.vendors import INTEL_LIBRARIES, INTEL_VARIABLES, OPENCL_VARIABLES
 from mkgen_sycl import spirv, toolchain
 from mkgen_sycl.executors import (
     DRIVER_FLAGS,
@@ -60,6 +61,8 @@ class SyclBackend(Backend):
     headers: ClassVar[frozenset[str]] = frozenset(
         ("sycl/sycl.hpp", "sycl/ext/oneapi/matrix/matrix.hpp", "sycl/ext/oneapi/bfloat16.hpp")
     )
+    libraries: ClassVar[tuple[Library, ...]] = INTEL_LIBRARIES
+    variables: ClassVar[tuple[str, ...]] = (*INTEL_VARIABLES, *OPENCL_VARIABLES)
     compilers: ClassVar[tuple[str, ...]] = ("icpx",)
 
     def printer(self, arch: str) -> DialectPrinter:

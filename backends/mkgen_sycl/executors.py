@@ -10,7 +10,7 @@ from mkgen.codegen.backend import Executor, Loaded, Role
 from mkgen.errors import ExecutionError, MissingError
 from mkgen.program import Artifact, Launch, Program, Simt
 from mkgen.record import EvidenceKind, RanOn
-from mkgen_simt.stepwise import GUARD, Bytes, Device, StepRunner, probe_copies
+from mkgen_simt.stepwise import ALIGNMENT, Bytes, Device, StepRunner, probe_copies
 from mkgen_sycl import toolchain
 
 #: What the compiler behind SPIR-V is told; a division may otherwise be off by 2.5 ulp.
@@ -69,7 +69,7 @@ class _Queue(Device):
     def allocate(self, image: Bytes) -> Any:
         from dpctl.memory import MemoryUSMDevice  # type: ignore[import-untyped]
 
-        block = MemoryUSMDevice(image.size, alignment=GUARD, queue=self._queue)
+        block = MemoryUSMDevice(image.size, alignment=ALIGNMENT, queue=self._queue)
         block.copy_from_host(image)
         return block
 

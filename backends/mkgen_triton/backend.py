@@ -6,11 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from mkgen.codegen.backend import Arch, Backend, Executor, Probe, Role
+from mkgen.codegen.backend import Arch, Backend, Executor, Library, Probe, Role
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.plan import DialectPrinter
 from mkgen.codegen.torch_module import check_module, is_module
 from mkgen.program import Artifact, PrecisionClass, Program
+from mkgen_simt.vendors import (
+    AMD_LIBRARIES,
+    AMD_VARIABLES,
+    NVIDIA_LIBRARIES,
+    NVIDIA_VARIABLES,
+)
 from mkgen_triton.archs import ARCHS, find_arch
 from mkgen_triton.compiling import compile_program, compiler_name
 from mkgen_triton.device import DeviceExecutor
@@ -41,6 +47,8 @@ class TritonBackend(Backend):
         ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8",
          "bool")
     )  # fmt: skip
+    libraries: ClassVar[tuple[Library, ...]] = (*NVIDIA_LIBRARIES, *AMD_LIBRARIES)
+    variables: ClassVar[tuple[str, ...]] = ("TRITON_", *NVIDIA_VARIABLES, *AMD_VARIABLES)
     runs_modules: ClassVar[bool] = True
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {}
     """None: precision is chosen in the text (`tl.dot(..., input_precision="ieee")`)."""

@@ -19,19 +19,23 @@ from mkgen.codegen.source_module import (
     write_source,
 )
 from mkgen.codegen.timer import Timer, rolling
+from mkgen.codegen.torch_held import held
 from mkgen.codegen.torch_module import poisoned_allocations
-from mkgen.codegen.torch_timer import TorchTimer, held, probe_copies
+from mkgen.codegen.torch_timer import TorchTimer, last_level_cache, probe_copies
 from mkgen.errors import ExecutionError
+from mkgen.fence import REACH
 from mkgen.program import Artifact, Program
 from mkgen.record import EvidenceKind, RanOn
 from mkgen_simt.nvidia import clock_command, reset_persisting_cache
 from mkgen_triton.archs import ARCHS, TritonArch, find_arch
 from mkgen_triton.arrays import check_unchanged, collect, make_arguments, named_outputs
 from mkgen_triton.compiling import compiler_name, read_binaries
+from mkgen_triton.guards import Guards, guarded_allocations
 from mkgen_triton.probe import REMEDY, installed, library_sha
 
 #: ROCm then gives the GPU this arch's name, whatever it is (ROCR environment variables).
 _PRETENDED = "HSA_OVERRIDE_GFX_VERSION"
+_GPU = "cuda:0"
 
 
 def device_arch() -> str | None:
@@ -46,6 +50,14 @@ def device_arch() -> str | None:
     return f"sm_{major}{minor}"
 
 
+def settle() -> None:
+    """Takes back what a program may have set to keep data in the cache; AMD has no such thing."""
+    import torch
+
+    if not torch.version.hip:
+        reset_persisting_cache()
+
+
 class DeviceExecutor(Executor):
     """The launcher on torch tensors of GPU 0; Triton's JIT compiles what runs."""
 
@@ -55,7 +67,7 @@ class DeviceExecutor(Executor):
     needs_artifact: ClassVar[bool] = True
     cannot_see: ClassVar[tuple[str, ...]] = (
         "other devices of the same arch, other driver versions",
-        "accesses out of bounds that hit other live memory",
+        "reads out of bounds whose value changes nothing, writes more than 1 MiB out of bounds",
     )
 
     def accepts(self, program: Program) -> str | None:
@@ -99,7 +111,7 @@ class DeviceExecutor(Executor):
         """See Executor.last_level_cache."""
         import torch
 
-        return int(torch.cuda.get_device_properties(0).L2_cache_size)
+        return last_level_cache(torch.device("cuda", 0))
 
     def probe_copies(self, size: int, flush_bytes: int, repeats: int) -> list[float]:
         """See Executor.probe_copies."""
@@ -130,17 +142,24 @@ class OnDevice(Loaded):
         self._launcher: Callable[..., Any] = launcher_of(module, program)
         self._kept: dict[str, Any] = {}
         """Arguments of the last run, whose memory the next run's values go to."""
+        self._guards = Guards(device=_GPU, reach=REACH)
+        """Of the arguments."""
         self.matches_artifact: bool | None = None
         self.detail = ""
 
     def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
-        """Runs the launcher once on device copies of `inputs`, with poisoned free memory."""
+        """Runs the launcher once on guarded device copies of `inputs`, with poisoned free memory.
+
+        What the launcher allocates is poisoned and guarded too. ExecutionError when a kernel
+        fails or writes beside a tensor.
+        """
         import torch
 
         if schedule:
             raise ExecutionError(f"triton-device has no schedule {schedule!r}")
         arguments = self._refilled(inputs)
-        with poisoned_allocations():
+        guards = Guards(device=_GPU, reach=REACH)
+        with poisoned_allocations(), guarded_allocations(guards):
             try:
                 returned = self._launcher(*arguments.values())
                 torch.cuda.synchronize()
@@ -148,6 +167,8 @@ class OnDevice(Loaded):
                 raise ExecutionError(
                     f"{self._program.launcher} failed on {self._arch.arch.name}: {error}"
                 ) from error
+        guards.check()
+        self._guards.check()
         check_unchanged(self._program, inputs, arguments)
         self._compare_with_artifact()
         return collect(self._program, returned, arguments)
@@ -158,16 +179,23 @@ class OnDevice(Loaded):
 
     def _refilled(self, inputs: Arrays) -> dict[str, Any]:
         """Arguments at the addresses of the last run's, with other values."""
+        made = make_arguments(self._program, inputs)
         if not self._kept:
-            self._kept = self._arguments(inputs)
-        else:
-            for name, tensor in make_arguments(self._program, inputs).items():
-                self._kept[name].copy_(tensor)
+            self._kept = {
+                name: self._guards.allocate(
+                    repr(name), tuple(tensor.shape), tensor.dtype, given=True
+                )
+                for name, tensor in made.items()
+            }
+        self._guards.renew()
+        for name, tensor in made.items():
+            self._kept[name].copy_(tensor)
         return dict(self._kept)
 
     def rest(self) -> None:
         """Gives up the arguments' memory."""
         self._kept = {}
+        self._guards = Guards(device=_GPU, reach=REACH)
 
     def _arguments(self, inputs: Arrays) -> dict[str, Any]:
         made = make_arguments(self._program, inputs)
@@ -213,16 +241,16 @@ class OnDevice(Loaded):
         import torch
 
         arguments = self._arguments(inputs)
-        reported = int(torch.cuda.get_device_properties(0).L2_cache_size)
+        device = torch.device("cuda", 0)
         return TorchTimer(
             self._launcher,
             arguments,
             lambda returned: named_outputs(self._program, returned, arguments),
-            torch.device("cuda", 0),
-            flush_bytes or self.flush_bytes(reported),
+            device,
+            flush_bytes or self.flush_bytes(last_level_cache(device)),
             inputs=rolling(self._program) if rolls else (),
             restored={b.name: arguments[b.name] for b in mutated_states(self._program)},
-            settle=(lambda: None) if torch.version.hip else reset_persisting_cache,
+            settle=settle,
         )
 
     def close(self) -> None:

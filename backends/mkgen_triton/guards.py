@@ -1,4 +1,4 @@
-"""Guard zones and poison around CPU tensors, so that the interpreter shows stray accesses."""
+"""Guard zones and poison around tensors, so that the interpreter and a GPU show stray accesses."""
 
 from __future__ import annotations
 
@@ -24,9 +24,14 @@ _BYTE = b"\x7d"
 class Guards:
     """Allocates tensors inside larger buffers whose margins are checked afterwards."""
 
-    def __init__(self, fenced: bool = False) -> None:
-        """`fenced`: pages that fault stand in for the zones, which shows reads as well."""
+    def __init__(self, fenced: bool = False, device: str = "cpu", reach: int = GUARD) -> None:
+        """`fenced`: pages that fault stand in for the zones, which shows reads as well; on a CPU
+        only. `device` as PyTorch calls it; `reach`: bytes of a zone, a multiple of 512 so that a
+        tensor is aligned as PyTorch's allocators align it.
+        """
         self._fenced = fenced
+        self.device = device
+        self._reach = reach
         self._held: list[tuple[str, Any, Any]] = []
 
     def allocate(
@@ -43,12 +48,14 @@ class Guards:
             held = torch.from_numpy(fenced_bytes(size, 16)).view(dtype)
             poison(held)
             return held.view(shape)
-        whole = torch.empty((GUARD + size + GUARD,), dtype=torch.uint8)
+        reach = self._reach
+        whole = torch.empty((reach + size + reach,), dtype=torch.uint8, device=self.device)
         word = bytes([FILL]) if given else _WORDS.get(str(dtype), _BYTE)
-        zone = torch.tensor(list(word), dtype=torch.uint8).repeat(GUARD // len(word))
+        zone = torch.tensor(list(word), dtype=torch.uint8, device=self.device)
+        zone = zone.repeat(reach // len(word))
         self._held.append((label, whole, zone))
         _guard(whole, zone)
-        inner = whole[GUARD : GUARD + size].view(dtype)
+        inner = whole[reach : reach + size].view(dtype)
         poison(inner)
         return inner.view(shape)
 
@@ -59,11 +66,14 @@ class Guards:
 
     def check(self) -> None:
         """ExecutionError when something wrote into a guard zone."""
+        import torch
+
         for label, whole, pattern in self._held:
-            for side, zone in (("before", whole[:GUARD]), ("after", whole[-GUARD:])):
-                touched = (zone != pattern).nonzero()
-                if touched.numel():
-                    first = int(touched[0] if side == "after" else touched[-1] - GUARD)
+            reach = self._reach
+            for side, zone in (("before", whole[:reach]), ("after", whole[-reach:])):
+                if not torch.equal(zone, pattern):
+                    touched = (zone != pattern).nonzero()
+                    first = int(touched[0] if side == "after" else touched[-1] - reach)
                     raise ExecutionError(
                         f"out-of-bounds write {side} {label}: {touched.numel()} bytes, the nearest "
                         f"at byte {first} from its {'end' if side == 'after' else 'start'}; "
@@ -72,8 +82,8 @@ class Guards:
 
 
 def _guard(whole: Any, zone: Any) -> None:
-    whole[:GUARD] = zone
-    whole[-GUARD:] = zone
+    whole[: len(zone)] = zone
+    whole[-len(zone) :] = zone
 
 
 def poison(tensor: Any) -> None:
@@ -88,11 +98,12 @@ def poison(tensor: Any) -> None:
         tensor.fill_(torch.iinfo(tensor.dtype).min)
 
 
-def _plain(kwargs: dict[str, Any]) -> bool:
-    """Whether a call asks only for what `Guards.allocate` gives: CPU memory, contiguous."""
-    device = kwargs.get("device")
-    on_cpu = device is None or str(device).startswith("cpu")
-    return on_cpu and kwargs.get("layout") is None and kwargs.get("out") is None
+def _plain(guards: Guards, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call asks only for what `guards` give: memory of their device, contiguous."""
+    like = getattr(args[0], "device", "cpu") if args else "cpu"
+    device = str(kwargs.get("device") or like)
+    here = device.partition(":")[0] == guards.device.partition(":")[0]
+    return here and kwargs.get("layout") is None and kwargs.get("out") is None
 
 
 def guarded_allocations(guards: Guards) -> Any:
@@ -120,19 +131,19 @@ def guarded_allocations(guards: Guards) -> Any:
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             kwargs = dict(kwargs or {})
-            if not _plain(kwargs):
+            if func not in values and func not in likes:
+                return func(*args, **kwargs)
+            if not _plain(guards, args, kwargs):
                 return func(*args, **kwargs)
             if func in values:
                 dtype = kwargs.get("dtype") or torch.get_default_dtype()
                 made = guards.allocate("an allocation", sizes(args, kwargs), dtype)
                 return zeroed(made, values[func])
-            if func in likes:
-                like, *rest = args
-                if func not in methods and not like.is_contiguous():
-                    return func(*args, **kwargs)
-                shape = sizes(tuple(rest), kwargs) if func in methods else tuple(like.shape)
-                made = guards.allocate("an allocation", shape, kwargs.get("dtype") or like.dtype)
-                return zeroed(made, likes[func])
-            return func(*args, **kwargs)
+            like, *rest = args
+            if func not in methods and not like.is_contiguous():
+                return func(*args, **kwargs)
+            shape = sizes(tuple(rest), kwargs) if func in methods else tuple(like.shape)
+            made = guards.allocate("an allocation", shape, kwargs.get("dtype") or like.dtype)
+            return zeroed(made, likes[func])
 
     return Mode()

@@ -12,7 +12,7 @@ from mkgen.codegen.backend import Role
 from mkgen.codegen.torch_module import Launches, TorchModuleExecutor, counted_calls, profiled
 from mkgen.program import Program
 from mkgen.record import EvidenceKind, RanOn
-from mkgen_triton.device import DeviceExecutor
+from mkgen_triton.device import DeviceExecutor, settle
 from mkgen_triton.interpreter import InterpreterExecutor, interpreting
 from mkgen_triton.probe import REMEDY, installed, interpreter_problem
 
@@ -52,7 +52,7 @@ def _interpreted() -> Iterator[Launches]:
 @contextmanager
 def _compiled() -> Iterator[Launches]:
     jit: Any = importlib.import_module("triton.runtime.jit")
-    with profiled() as seen, counted_calls(jit.JITFunction, "run") as launches:
+    with profiled("cuda") as seen, counted_calls(jit.JITFunction, "run") as launches:
         yield seen
         seen.count += launches.count
 
@@ -78,3 +78,11 @@ class ModuleDevice(TorchModuleExecutor):
     def ran_on(self) -> RanOn:
         """GPU 0."""
         return DeviceExecutor().ran_on()
+
+    def settle(self) -> None:
+        """See TorchModuleExecutor.settle."""
+        settle()
+
+    def clock_command(self) -> tuple[str, ...]:
+        """See Executor.clock_command."""
+        return DeviceExecutor().clock_command()

@@ -207,8 +207,24 @@ class Limits:
 
     threads_per_block: int
     shared_bytes: int
+    static_shared_bytes: int
+    """Of these, what may be static: more only at launch, where the device makes a difference."""
     registers_per_thread: int | None = None
     grid: tuple[int, int, int] = (2**31 - 1, 65535, 65535)
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library that computes what a kernel should, as texts and profilers name what is its."""
+
+    name: str
+    """`cuDNN`, for people."""
+    words: tuple[str, ...] = ()
+    """What identifiers of it begin with in a text, in small letters."""
+    namespaces: tuple[str, ...] = ()
+    """Its namespaces in C++."""
+    kernels: tuple[str, ...] = ()
+    """What names of its kernels begin with, after `void ` and template qualifiers."""
 
 
 class Backend(ABC):
@@ -238,6 +254,12 @@ class Backend(ABC):
     """Whether it runs files that define ModelNew (mkgen.codegen.torch_module)."""
     headers: ClassVar[frozenset[str]] = frozenset()
     """Headers that a foreign text may include beside those of C and C++."""
+    libraries: ClassVar[tuple[Library, ...]] = ()
+    """Of its devices' vendors: a foreign text may not call them instead of a kernel of its own."""
+    marks: ClassVar[tuple[str, ...]] = ()
+    """Words that tell its language from any other text: of a string that is compiled."""
+    variables: ClassVar[tuple[str, ...]] = ()
+    """What names of the user's variables begin with that its toolchains and drivers read."""
     compilers: ClassVar[tuple[str, ...]] = ()
     """Kinds of binary that `--toolchain` may name: `("hipcc", "clang")`; none: it has no choice.
 

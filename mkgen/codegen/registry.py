@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from importlib.metadata import EntryPoint, entry_points
 
-from mkgen.codegen.backend import Backend
+from mkgen.codegen.backend import Backend, Library
 from mkgen.errors import UserError, nearest
 
 GROUP = "mkgen.backends"
@@ -23,6 +24,18 @@ def backends() -> dict[str, Backend]:
 def broken_backends() -> dict[str, str]:
     """Every backend whose plug-in fails to load, with the reason."""
     return _scan()[1]
+
+
+@functools.cache
+def libraries() -> tuple[Library, ...]:
+    """Those that any backend knows: a text for one may call what another's vendor has."""
+    return tuple(dict.fromkeys(x for backend in backends().values() for x in backend.libraries))
+
+
+@functools.cache
+def marks() -> tuple[str, ...]:
+    """Words that tell a text of any backend's language."""
+    return tuple(dict.fromkeys(mark for backend in backends().values() for mark in backend.marks))
 
 
 def backend_named(name: str) -> Backend:

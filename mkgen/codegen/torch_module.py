@@ -2,7 +2,8 @@
 
 The child is given the candidate's file and nothing of the task: no reference, no expected values.
 The harness makes the inputs, loads the reference's parameters into the candidate by name, and
-reads the outputs back by functions that it has taken hold of before the candidate is imported.
+reads the outputs back by functions that it has taken hold of before the candidate is imported
+(mkgen.codegen.torch_held).
 """
 
 from __future__ import annotations
@@ -20,20 +21,25 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from mkgen.codegen.backend import Arrays, Executor, Loaded
 from mkgen.codegen.source_module import import_source, mutated_states, write_source
+from mkgen.codegen.timer import Timer, rolling
+from mkgen.codegen.torch_held import Held, held
+from mkgen.codegen.torch_timer import TorchTimer, last_level_cache, probe_copies
 from mkgen.errors import CompileError, ExecutionError, InputChangedError, RefusedError
 from mkgen.program import Artifact, Buffer, BufferRole, Program
-from mkgen.record import RanOn
+from mkgen.record import EvidenceKind, RanOn
+
+if TYPE_CHECKING:
+    import torch
 
 LAUNCHER = "ModelNew"
 #: What the size block of such a file defines: constructor arguments, and parameters by name.
 CONSTRUCTION = "CONSTRUCTION"
-WARM_UP_RUNS = 5
 
 
 def is_module(program: Program) -> bool:
@@ -77,7 +83,7 @@ class TorchModuleExecutor(Executor):
     """Runs ModelNew by PyTorch; what counts its kernels is the backend's."""
 
     device: ClassVar[str]
-    """`cpu` or `cuda`, as PyTorch calls it."""
+    """`cpu`, or an accelerator as PyTorch calls it; the first of its kind."""
 
     def reads(self, program: Program) -> bool:
         """Files that define ModelNew only."""
@@ -112,9 +118,26 @@ class TorchModuleExecutor(Executor):
         reason = self.accepts(program)
         if reason:
             raise ExecutionError(f"{self.name}: {reason}")
-        held = _Held()
+        held()  # what reads its outputs and times it must be PyTorch's own
         module = import_source(write_source(program, directory))
-        return RunningModule(program, module, self, held)
+        return RunningModule(program, module, self)
+
+    def torch_device(self) -> torch.device:
+        """Where the module and its tensors are."""
+        import torch
+
+        return torch.device(self.device) if self.device == "cpu" else torch.device(self.device, 0)
+
+    def last_level_cache(self) -> int:
+        """See Executor.last_level_cache."""
+        return last_level_cache(self.torch_device())
+
+    def probe_copies(self, size: int, flush_bytes: int, repeats: int) -> list[float]:
+        """See Executor.probe_copies."""
+        return probe_copies(self.torch_device(), size, flush_bytes, repeats)
+
+    def settle(self) -> None:
+        """Undoes what a program may have set to keep data in the cache; before each timed call."""
 
 
 def _library_sha() -> str:
@@ -127,61 +150,32 @@ def _library_sha() -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class _Held:
-    """PyTorch's functions as they were before the candidate was imported."""
-
-    def __init__(self) -> None:
-        import torch
-
-        self.tensor: type = torch.Tensor
-        self.parts = {
-            name: getattr(torch.Tensor, name)
-            for name in ("detach", "cpu", "contiguous", "numpy", "view", "copy_", "to", "clone")
-        }
-        self.synchronize = torch.cuda.synchronize
-        self.empty = torch.empty
-
-    def array(self, tensor: Any, buffer: Buffer, launcher: str) -> np.ndarray:
-        """What `tensor` holds. RefusedError when it only looks like one, ExecutionError when it
-        is not what the task returns.
-        """
-        exact: Any = self.tensor
-        if type(tensor) is not exact or vars(tensor):
-            raise RefusedError(
-                f"{launcher} returned {type(tensor).__name__} for {buffer.name!r}: the output must "
-                "be a torch.Tensor itself, without attributes of its own"
-            )
-        shape, dtype = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
-        if shape != buffer.shape or dtype != buffer.dtype:
-            raise ExecutionError(
-                f"{launcher} returned {dtype} {shape} for {buffer.name!r}, which is "
-                f"{buffer.dtype} {buffer.shape}"
-            )
-        return self.numpy(tensor)
-
-    def numpy(self, tensor: Any) -> np.ndarray:
-        """A private copy of what `tensor` holds."""
-        import torch
-
-        parts = self.parts
-        host = parts["contiguous"](parts["cpu"](parts["detach"](tensor)))
-        if host.dtype == torch.bfloat16:
-            import ml_dtypes
-
-            bits: np.ndarray = parts["numpy"](parts["view"](host, torch.int16))
-            return np.array(bits.view(ml_dtypes.bfloat16))
-        return np.array(parts["numpy"](host), order="C", copy=True)
+def _checked(tensor: Any, buffer: Buffer) -> Any:
+    """`tensor`, which ModelNew returned for `buffer`. RefusedError when it only looks like one,
+    ExecutionError when it is not what the task returns.
+    """
+    exact: Any = held().tensor
+    if type(tensor) is not exact or vars(tensor):
+        raise RefusedError(
+            f"{LAUNCHER} returned {type(tensor).__name__} for {buffer.name!r}: the output must "
+            "be a torch.Tensor itself, without attributes of its own"
+        )
+    shape, dtype = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
+    if shape != buffer.shape or dtype != buffer.dtype:
+        raise ExecutionError(
+            f"{LAUNCHER} returned {dtype} {shape} for {buffer.name!r}, which is "
+            f"{buffer.dtype} {buffer.shape}"
+        )
+    return tensor
 
 
 class RunningModule(Loaded):
     """A ModelNew with the parameters of the task's reference."""
 
-    def __init__(
-        self, program: Program, module: ModuleType, executor: TorchModuleExecutor, held: _Held
-    ) -> None:
+    def __init__(self, program: Program, module: ModuleType, executor: TorchModuleExecutor) -> None:
         self._program = program
         self._executor = executor
-        self._held = held
+        self._held: Held = held()
         self._inputs: dict[str, Any] = {}
         """Tensors on the device, kept from run to run: the same addresses, other values."""
         construction = _construction(program)
@@ -207,11 +201,8 @@ class RunningModule(Loaded):
             raise ExecutionError(
                 f"{LAUNCHER}({given}) failed: {type(error).__name__}: {error}"
             ) from error
-        return (
-            model.to(self._executor.device).eval()
-            if _evaluates(self._program)
-            else model.to(self._executor.device)
-        )
+        model = model.to(self._executor.torch_device())
+        return model.eval() if _evaluates(self._program) else model
 
     def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
         """One forward pass; see Loaded.run. RefusedError where no kernel of its own ran."""
@@ -239,7 +230,7 @@ class RunningModule(Loaded):
                 f"{', '.join(launches.elsewhere)} ran on a stream of its own: who calls it would "
                 "not wait for that, and a clock on the caller's stream would not see it"
             )
-        outputs = self._collect(returned)
+        outputs = {name: self._held.array(v) for name, v in self._named(returned).items()}
         self._unchanged(inputs)
         if not launches.count and not self._program.variant.parameters.get("library"):
             raise RefusedError(
@@ -257,9 +248,9 @@ class RunningModule(Loaded):
             fresh = _tensor(inputs[buffer.name])
             kept = self._inputs.get(buffer.name)
             if kept is None:
-                self._inputs[buffer.name] = fresh.to(self._executor.device)
+                self._inputs[buffer.name] = self._held.to(fresh, self._executor.torch_device())
             else:
-                self._held.parts["copy_"](kept, fresh)
+                self._held.copy(kept, fresh)
         own = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
         wanted = {self._names[b.name]: b.name for b in self._given()}
         missing = sorted(wanted.keys() - own.keys() - self._optional)
@@ -280,8 +271,8 @@ class RunningModule(Loaded):
                     f"{tuple(fresh.shape)}"
                 )
             if target.dtype != fresh.dtype:
-                target.data = self._held.parts["to"](target.data, fresh.dtype)
-            self._held.parts["copy_"](target.data, fresh)
+                target.data = self._held.to(target.data, fresh.dtype)
+            self._held.copy(target.data, fresh)
 
     def _given(self) -> tuple[Buffer, ...]:
         return self._program.with_role(BufferRole.PARAMETER, BufferRole.STATE)
@@ -289,20 +280,21 @@ class RunningModule(Loaded):
     def _arguments(self) -> list[Any]:
         return [self._inputs[b.name] for b in self._program.with_role(BufferRole.INPUT)]
 
-    def _collect(self, returned: Any) -> dict[str, np.ndarray]:
+    def _named(self, returned: Any) -> dict[str, Any]:
+        """The tensors that a call returned, and written state, by buffer name. See `_checked`."""
         buffers = self._program.with_role(BufferRole.OUTPUT)
         values: Sequence[Any] = returned if type(returned) in (tuple, list) else (returned,)
         if len(values) != len(buffers):
             raise ExecutionError(
                 f"{LAUNCHER} returned {len(values)} values; the task has {len(buffers)} outputs"
             )
-        found = {
-            b.name: self._held.array(v, b, LAUNCHER) for b, v in zip(buffers, values, strict=True)
-        }
-        states = dict(self._model.named_buffers())
-        for buffer in mutated_states(self._program):
-            found[buffer.name] = self._held.numpy(states[self._names[buffer.name]])
-        return found
+        found = {b.name: _checked(v, b) for b, v in zip(buffers, values, strict=True)}
+        return found | self._states()
+
+    def _states(self) -> dict[str, Any]:
+        """What the model holds now in the buffers that a call changes, by buffer name."""
+        own = dict(self._model.named_buffers())
+        return {b.name: own[self._names[b.name]] for b in mutated_states(self._program)}
 
     def _unchanged(self, inputs: Arrays) -> None:
         may_change = {b.name for b in mutated_states(self._program)}
@@ -311,38 +303,37 @@ class RunningModule(Loaded):
         now |= {b.name: own[n] for b in self._given() if (n := self._names[b.name]) in own}
         for name, tensor in now.items():
             before = np.ascontiguousarray(inputs[name])
-            if name not in may_change and before.tobytes() != self._held.numpy(tensor).tobytes():
+            if name not in may_change and before.tobytes() != self._held.array(tensor).tobytes():
                 raise InputChangedError(f"{LAUNCHER} changed its input {name!r}")
 
-    def time(self, inputs: Arrays, samples: int) -> list[float]:
-        """Seconds of `samples` calls by device events, every stream idle before and after each."""
-        import torch
-
-        if self._executor.device == "cpu":
-            raise ExecutionError("a CPU's times say nothing of the target")
-        cuda: Any = torch.cuda
+    def timer(self, inputs: Arrays, flush_bytes: int = 0, *, rolls: bool = False) -> Timer:
+        """See Loaded.timer; RefusedError as `run`. ExecutionError where it is emulated."""
+        executor = self._executor
+        if executor.kind is not EvidenceKind.DEVICE:
+            raise ExecutionError(f"{executor.name}'s times say nothing of the target")
         self._take(inputs)
-        arguments = self._arguments()
-        seconds = []
-        with torch.no_grad():
-            for _ in range(WARM_UP_RUNS):
-                self._model(*arguments)
-            properties = torch.cuda.get_device_properties(0)
-            flush = self._held.empty(
-                self.flush_bytes(int(properties.L2_cache_size)), dtype=torch.int8, device="cuda"
-            )
-            for _ in range(samples):
-                flush.zero_()
-                self._held.synchronize()
-                before, after = (cuda.Event(enable_timing=True) for _ in range(2))
-                before.record()
-                self._model(*arguments)
-                # work on another stream ends before the mark, so that the mark counts it
-                self._held.synchronize()
-                after.record()
-                self._held.synchronize()
-                seconds.append(before.elapsed_time(after) / 1e3)
-        return seconds
+        states = self._states()
+
+        def settle() -> None:
+            executor.settle()
+            self._put_back(states)
+
+        return TorchTimer(
+            self._model,
+            {b.name: self._inputs[b.name] for b in self._program.with_role(BufferRole.INPUT)},
+            self._named,
+            executor.torch_device(),
+            flush_bytes or self.flush_bytes(executor.last_level_cache()),
+            inputs=rolling(self._program) if rolls else (),
+            restored=states,
+            settle=settle,
+        )
+
+    def _put_back(self, states: Mapping[str, Any]) -> None:
+        """Makes `states` the model's buffers again, where a call has put others in their place."""
+        for name, tensor in states.items():
+            owner, _, last = self._names[name].rpartition(".")
+            setattr(self._model.get_submodule(owner), last, tensor)
 
 
 def _evaluates(program: Program) -> bool:
@@ -406,8 +397,8 @@ def counted_calls(owner: Any, name: str) -> Iterator[Launches]:
 
 
 @contextmanager
-def profiled(own: frozenset[str] = frozenset()) -> Iterator[Launches]:
-    """Counts launches of kernels that are called as one of `own`, by PyTorch's profiler.
+def profiled(device: str, own: frozenset[str] = frozenset()) -> Iterator[Launches]:
+    """Counts launches on `device` of kernels called as one of `own`, by PyTorch's profiler.
 
     It also sees on which stream each ran. ExecutionError where it sees nothing at all.
     """
@@ -415,18 +406,21 @@ def profiled(own: frozenset[str] = frozenset()) -> Iterator[Launches]:
 
     launches = Launches()
     profiler: Any = importlib.import_module("torch.profiler")
-    activities = [profiler.ProfilerActivity.CUDA]
-    synchronize = torch.cuda.synchronize
+    activities = [getattr(profiler.ProfilerActivity, device.upper())]
+    synchronize = held().synchronize
     with profiler.profile(activities=activities) as profile:
-        torch.zeros(1, device="cuda")  # the first kernel, on the stream of who calls
+        torch.zeros(1, device=device)  # the first kernel, on the stream of who calls
         synchronize()
         yield launches
         synchronize()
-    device = importlib.import_module("torch.autograd").DeviceType.CUDA
-    seen = [e for e in profile.events() if e.device_type == device and not e.name.startswith("Mem")]
+    kind = getattr(importlib.import_module("torch.autograd").DeviceType, device.upper())
+    seen = [e for e in profile.events() if e.device_type == kind and not e.name.startswith("Mem")]
     seen.sort(key=lambda event: event.time_range.start)
     if not seen:
-        raise ExecutionError("PyTorch's profiler sees no kernels here; is CUPTI installed?")
+        raise ExecutionError(
+            "PyTorch's profiler sees no kernels here; is the driver's library that traces them "
+            "installed?"
+        )
     stream = seen[0].device_resource_id
     others = [e.name for e in seen[1:] if e.device_resource_id != stream]
     launches.elsewhere = tuple(dict.fromkeys(name[:60] for name in others))

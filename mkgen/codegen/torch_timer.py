@@ -5,15 +5,14 @@ The device is PyTorch's accelerator, whoever made it, or the CPU, which has no c
 
 from __future__ import annotations
 
-import functools
 import math
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mkgen.codegen.timer import WARM_UPS, Bracket, Timer, copy_seconds, fills_for
+from mkgen.codegen.torch_held import held
 from mkgen.errors import ExecutionError
 
 if TYPE_CHECKING:
@@ -21,29 +20,6 @@ if TYPE_CHECKING:
 
 Call = Callable[..., Any]
 _POISON = 0xFF  # a NaN of every floating dtype when every byte of it is this
-
-
-class Held:
-    """PyTorch's functions and the host's clock, as they are before a candidate is imported."""
-
-    def __init__(self) -> None:
-        import torch
-
-        self.now = time.perf_counter
-        self.event: Any = torch.Event
-        self.synchronize: Any = torch.accelerator.synchronize
-        self.roll: Any = torch.roll
-        self.tensor: Any = torch.Tensor
-        self.clone: Any = torch.Tensor.clone
-        self.copy: Any = torch.Tensor.copy_
-        self.fill: Any = torch.Tensor.fill_
-        self.zero: Any = torch.Tensor.zero_
-
-
-@functools.cache
-def held() -> Held:
-    """The functions as they were when this was first called: before a candidate is imported."""
-    return Held()
 
 
 class TorchDevice:
@@ -80,6 +56,16 @@ class TorchDevice:
         end.record()
         self.wait()
         return start.elapsed_time(end) / 1e3, returned
+
+
+def last_level_cache(device: torch.device) -> int:
+    """See Executor.last_level_cache; the L2 of an accelerator, as far as PyTorch tells."""
+    import torch
+
+    if device.type == "cpu":
+        return 0
+    properties = torch.get_device_module(device).get_device_properties(device)
+    return int(getattr(properties, "L2_cache_size", 0))
 
 
 def probe_copies(device: torch.device, size: int, flush_bytes: int, repeats: int) -> list[float]:
@@ -161,7 +147,7 @@ class TorchTimer(Timer):
 
     def outputs(self) -> dict[str, np.ndarray]:
         """See Timer."""
-        return {name: _numpy(value) for name, value in self._last.items()}
+        return {name: self._held.array(value) for name, value in self._last.items()}
 
     def kernels(self) -> tuple[str, ...]:
         """See Timer; by PyTorch's profiler, where it sees the device."""
@@ -169,9 +155,11 @@ class TorchTimer(Timer):
             return ()
         from torch.profiler import ProfilerActivity, profile
 
-        kinds = (getattr(ProfilerActivity, name, None) for name in ("CUDA", "XPU"))
+        kind = getattr(ProfilerActivity, self._clock.device.type.upper(), None)
+        if kind is None:
+            return ()
         try:
-            with profile(activities=[kind for kind in kinds if kind is not None]) as profiler:
+            with profile(activities=[kind]) as profiler:
                 self._work()
                 self._clock.wait()
         except RuntimeError:  # no library of the driver's that traces
@@ -226,14 +214,3 @@ class TorchTimer(Timer):
             if storage.data_ptr() not in own and storage.nbytes():
                 whole = torch.empty(0, dtype=torch.uint8, device=value.device)
                 self._held.fill(whole.set_(storage), _POISON)
-
-
-def _numpy(tensor: torch.Tensor) -> np.ndarray:
-    import torch
-
-    host = tensor.cpu().contiguous()
-    if host.dtype != torch.bfloat16:
-        return np.array(host.numpy())
-    import ml_dtypes
-
-    return np.array(host.view(torch.int16).numpy()).view(ml_dtypes.bfloat16)

@@ -91,7 +91,7 @@ def variables(backend: Backend) -> dict[str, str]:
     with its code. Where caches, homes and the visible devices are decides nothing.
     """
     own = backend.environment("compile")
-    reaching = worker_environment({}, Path(), Path())
+    reaching = worker_environment({}, Path(), Path(), backend.variables)
     return {
         name: value
         for name, value in sorted(reaching.items())

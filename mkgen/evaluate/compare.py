@@ -63,6 +63,8 @@ class Expected:
     index: IndexOutput | None = None
     strict_error: float = 0.0
     """PyTorch's own error without what a relaxed precision class adds to it."""
+    own_share: float = 0.0
+    """PyTorch's own worst error as a share of the floor."""
     spread: float | None = None
     """Root mean square error, in units in the last place, that a 16-bit output may have."""
 

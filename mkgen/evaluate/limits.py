@@ -39,9 +39,11 @@ def target_limits(backend: Backend, target: Target) -> TargetLimits:
         raise UserError(f"backend {backend.name} has no arch {target.arch!r}.{hint}")
     profile = find_profile(target.device or arch.profile)
     vmem = _fact(profile, "vmem_bytes", _UNLIMITED)
+    shared = _fact(profile, "shared_bytes_per_block", vmem)
     limits = Limits(
         threads_per_block=_fact(profile, "threads_per_block", _UNLIMITED),
-        shared_bytes=_fact(profile, "shared_bytes_per_block", vmem),
+        shared_bytes=shared,
+        static_shared_bytes=_fact(profile, "static_shared_bytes_per_block", shared),
         registers_per_thread=_fact(profile, "registers_per_thread", _UNLIMITED),
         grid=backend.grid_limit,
     )
@@ -86,11 +88,17 @@ def artifact_excess(program: Program, artifact: Artifact, target: TargetLimits) 
     limits = target.limits
     for entry, resources in artifact.resources.items():
         registers, shared = resources.registers or 0, resources.shared_bytes or 0
+        static = resources.static_shared_bytes or 0
         # an entry that the compiler names otherwise is held to the largest launch
         lanes = threads.get(entry, max(threads.values(), default=0))
         excess = ""
         if shared > limits.shared_bytes:
             excess = f"{shared} bytes of shared memory; {limits.shared_bytes} are allowed"
+        elif static > limits.static_shared_bytes:
+            excess = (
+                f"{static} bytes of static shared memory; {limits.static_shared_bytes} are "
+                "allowed, and more only as dynamic shared memory"
+            )
         elif limits.registers_per_thread and registers > limits.registers_per_thread:
             excess = f"{registers} registers per thread; {limits.registers_per_thread} are allowed"
         elif target.registers_per_unit and registers * lanes > target.registers_per_unit:

@@ -264,7 +264,7 @@ class Workers:
         cache = home / "cache" if lease.fresh else shared
         cache.mkdir(parents=True, exist_ok=True)
         extra = {**backend.environment(role), READ_CACHE: str(shared)}
-        environment = worker_environment(extra, home, cache)
+        environment = worker_environment(extra, home, cache, backend.variables)
         limits = self.foreign_limits if lease.fresh else self.limits
         view = view_of(
             environment,

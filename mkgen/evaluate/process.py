@@ -36,11 +36,10 @@ _POLL_SECONDS = 0.1
 _DISK_SECONDS = 0.5
 _ENDING_SECONDS = 20.0
 
-#: Variables a worker gets from the parent; the backend adds its own.
+#: Variables a worker gets from the parent, beside those that its backend names.
 _ALLOWED = re.compile(
     r"PATH|USER|LOGNAME|LANG|LC_.*|TZ|LD_LIBRARY_PATH|VIRTUAL_ENV|PYTHONPATH"
-    r"|MKGEN_.*|OMP_.*|MKL_.*|OPENBLAS_.*|CUDA_.*|NVIDIA_.*|ROCM_.*|ROCR_.*|HIP_.*|HSA_.*"
-    r"|ONEAPI_.*|SYCL_.*|UR_.*|ZE_.*|OCL_.*|POCL_.*|TRITON_.*|JAX_.*|XLA_.*|TPU_.*|LIBTPU_.*"
+    r"|MKGEN_.*|OMP_.*|MKL_.*|OPENBLAS_.*"
 )
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNORECASE)
 
@@ -57,18 +56,25 @@ class WorkerFailure(MkgenError):  # noqa: N818  it is a result of a candidate, n
         self.log = log
 
 
-def reaches_workers(name: str) -> bool:
-    """Whether workers get the user's variable `name`."""
-    return _ALLOWED.fullmatch(name) is not None and not _SECRET.search(name)
+def reaches_workers(name: str, variables: tuple[str, ...]) -> bool:
+    """Whether workers whose drivers have `variables` get the user's variable `name`."""
+    listed = _ALLOWED.fullmatch(name) is not None or name.startswith(variables)
+    return listed and not _SECRET.search(name)
 
 
-def worker_environment(extra: Mapping[str, str], home: Path, cache: Path) -> dict[str, str]:
-    """The variables of a worker: an allow-list of ours, no secrets, then the backend's.
+def worker_environment(
+    extra: Mapping[str, str], home: Path, cache: Path, variables: tuple[str, ...] = ()
+) -> dict[str, str]:
+    """The variables of a worker: an allow-list of ours, no secrets, then the backend's `extra`.
+
+    What the user's `variables` of its drivers begin with is on the list, too.
 
     Its own directory is its home and the place of its temporary files; `cache` is where it keeps
     what it builds.
     """
-    kept = {name: value for name, value in os.environ.items() if reaches_workers(name)}
+    kept = {
+        name: value for name, value in os.environ.items() if reaches_workers(name, variables)
+    }
     if "PYTHONPATH" in kept:  # the worker has another working directory
         kept["PYTHONPATH"] = os.pathsep.join(
             os.path.abspath(part) for part in kept["PYTHONPATH"].split(os.pathsep) if part

@@ -20,7 +20,7 @@ from mkgen.evaluate.index import Index, Row
 from mkgen.evaluate.seen import Seen
 from mkgen.files import LineFile, whole_lines
 from mkgen.program import PrecisionClass
-from mkgen.reading import read_text
+from mkgen.reading import json_value, read_text
 from mkgen.record import Record, Status
 from mkgen.sealing import SEAL
 from mkgen.target import Target
@@ -50,9 +50,11 @@ class Parsed:
 def parse(text: str | bytes) -> Parsed:
     """The record in `text`. ValueError, in one line, says why there is none."""
     try:
-        document = json.loads(text)
+        document = json_value(text)
         if not isinstance(document, dict):
             raise ValueError("it is no object")
+        if not _is_text(document):
+            raise ValueError("a string of it holds half a character (a lone surrogate)")
         record = Record.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
@@ -62,6 +64,15 @@ def parse(text: str | bytes) -> Parsed:
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     return Parsed(record, str(document.get(SEAL, "")))
+
+
+def _is_text(document: dict[str, Any]) -> bool:
+    """Whether every string in it can be written as UTF-8; JSON's escapes can spell others."""
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def judged(parsed: Parsed, seen: Seen) -> Record:

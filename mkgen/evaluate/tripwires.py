@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from mkgen.codegen.backend import Backend
+from mkgen.codegen.registry import libraries, marks
 from mkgen.evaluate import wires_c, wires_python
 from mkgen.program import Program
 
@@ -44,15 +45,16 @@ def findings(
     `headers` may be included beside those of the language itself. `allow_library` lets a text use
     a library's operations: then only what reaches out of the child counts.
     """
+    allowed = wires_c.Allowed(headers, allow_library, libraries())
     if language in _PYTHON:
         found = list(wires_python.findings(text, allow_library=allow_library))
-        for line, inner in wires_python.embedded(text):
+        for line, inner in wires_python.embedded(text, marks()):
             # what is compiled at run time may include PyTorch's own headers
-            for below, what in wires_c.findings(inner, headers, allow_library=allow_library):
+            for below, what in wires_c.findings(inner, allowed):
                 if "torch/" not in what and "ATen/" not in what and "c10/" not in what:
                     found.append((line + below - 1, what))
     else:
-        found = list(wires_c.findings(text, headers, allow_library=allow_library))
+        found = list(wires_c.findings(text, allowed))
     return [Finding(file, line, what) for line, what in sorted(set(found))]
 
 

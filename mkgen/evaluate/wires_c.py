@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mkgen.codegen.backend import Library
+from mkgen.evaluate import torch_names
+
 #: Headers that any kernel may include: what a language itself brings, nothing that computes.
 STANDARD_HEADERS = frozenset(
     ("assert.h", "cassert", "cfloat", "climits", "cmath", "cstddef", "cstdint", "cstdio", "cstring",
@@ -22,27 +25,36 @@ _SYSTEM = frozenset(
      "setenv", "_exit", "_Exit", "quick_exit", "exit", "atexit", "on_exit", "sigaction",
      "pthread_create", "thrd_create", "longjmp", "setjmp")
 )  # fmt: skip
-_LIBRARIES = re.compile(
-    r"(cu|roc|hip)(blas|dnn|fft|sparse|solver|rand|tensor)|miopen|nvjitlink|clblast|cblas_|dnnl_"
-)
-#: Library namespaces, when `::` follows.
-_NAMESPACES = frozenset(
-    ("cutlass", "cute", "thrust", "cub", "hipcub", "rocprim", "ck", "ck_tile", "mkl", "dnnl",
-     "oneapi_mkl", "raft", "cudnn_frontend")
-)  # fmt: skip
-#: PyTorch's C++: what allocates, describes or launches. Anything else of it computes.
-_TORCH = re.compile(
-    r"k[A-Z]\w*|Tensor\w*|empty\w*|zeros\w*|full\w*|Scalar\w*|Device\w*|Layout|optional|nullopt|"
-    r"IntArrayRef|cuda|detail|getCurrent\w*|OptionalCUDAGuard|CUDAGuard|dtype|device|"
-    r"PackedTensorAccessor\w*|RestrictPtrTraits|DefaultPtrTraits|indexing|Half|BFloat16|"
-    r"NoGradGuard|InferenceMode|MemoryFormat|check\w*|List|ArrayRef|stable|Dispatch\w*"
-)
+#: Of the standard interface to BLAS, whoever wrote it.
+_CBLAS = "cblas_"
 _ASSEMBLER = frozenset(("asm", "__asm__", "__asm"))
 _SYSTEM_CALL = re.compile(r"\b(syscall|sysenter|int\s*\$?0x80|svc)\b", re.IGNORECASE)
 _SECTION = re.compile(r"\.(init|fini|ctors|dtors|preinit)")
 _WORD = re.compile(r"[A-Za-z_$][\w$]*")
 _NUMBER = re.compile(r"[0-9](?:[\w.]|(?<=[eEpP])[+-]|'(?=\w))*")
 _RAW = re.compile(r'(?:u8|[LuU])?R"([^ ()\\\t\n]{0,16})\(')
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a text may say beside the language itself."""
+
+    headers: frozenset[str] = frozenset()
+    """Beside `STANDARD_HEADERS`."""
+    libraries: bool = False
+    """Whether a library may compute it."""
+    known: tuple[Library, ...] = ()
+    """The libraries that are known when none may."""
+
+    def library(self, word: str, *, scoped: bool) -> str:
+        """What of a library `word` is; empty when it is nothing, or may be. `scoped`: `word::`."""
+        if self.libraries:
+            return ""
+        if word.lower().startswith((_CBLAS, *(w for x in self.known for w in x.words))):
+            return f"{word}: a library computes it"
+        if scoped and any(word in x.namespaces for x in self.known):
+            return f"{word}::, a library's kernels"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -115,20 +127,15 @@ def _end_of_string(text: str, at: int) -> int:
     return min(end + 1, len(text))
 
 
-def findings(
-    text: str, headers: frozenset[str], *, allow_library: bool
-) -> Iterator[tuple[int, str]]:
-    """(line, what it is) of everything in `text` that no kernel of its own needs.
-
-    `headers` are those of the backend beside `STANDARD_HEADERS`.
-    """
+def findings(text: str, allowed: Allowed) -> Iterator[tuple[int, str]]:
+    """(line, what it is) of everything in `text` that no kernel of its own needs."""
     found = list(tokens(text))
     for at, token in enumerate(found):
         rest = [t.text for t in found[at + 1 : at + 4]]
         if token.kind == "directive":
-            yield from _directive(token, headers, allow_library)
+            yield from _directive(token, allowed)
         elif token.kind == "word":
-            reason = _word(token.text, rest, allow_library)
+            reason = _word(token.text, rest, allowed)
             if token.text in _ASSEMBLER and _calls_system(found, at):
                 reason = "a system call in assembler"
             if reason:
@@ -137,9 +144,7 @@ def findings(
             yield token.line, f"code that runs when it is loaded (section {token.text[:40]})"
 
 
-def _directive(
-    token: Token, headers: frozenset[str], allow_library: bool
-) -> Iterator[tuple[int, str]]:
+def _directive(token: Token, allowed: Allowed) -> Iterator[tuple[int, str]]:
     include = re.match(r"#\s*(include_next|include|import|embed)\b\s*(.*)", token.text)
     if not include:
         return
@@ -147,7 +152,7 @@ def _directive(
     header = named[1] if named else include[2].strip()
     if include[1] != "include" or named is None:
         yield token.line, f"#{include[1]} {header[:60]}"
-    elif header not in STANDARD_HEADERS | headers and not allow_library:
+    elif header not in STANDARD_HEADERS | allowed.headers and not allowed.libraries:
         yield token.line, f"#include of {header[:60]}, which is not on the list"
 
 
@@ -161,7 +166,7 @@ def _calls_system(found: list[Token], at: int) -> bool:
     return False
 
 
-def _word(word: str, rest: list[str], allow_library: bool) -> str:
+def _word(word: str, rest: list[str], allowed: Allowed) -> str:
     """What is wrong with `word` before the tokens `rest`; empty when nothing is."""
     follows = rest[0] if rest else ""
     if word in _SYSTEM and follows == "(":
@@ -175,12 +180,11 @@ def _word(word: str, rest: list[str], allow_library: bool) -> str:
     scoped = rest[:2] == [":", ":"]
     if word == "std" and rest[2:3] in (["thread"], ["jthread"], ["async"], ["system"]) and scoped:
         return f"std::{rest[2]}"
-    if allow_library:
-        return ""
-    if _LIBRARIES.match(word.lower()):
-        return f"{word}: a library computes it"
-    if word in _NAMESPACES and scoped:
-        return f"{word}::, a library's kernels"
-    if word in ("torch", "at", "aten") and scoped and not _TORCH.fullmatch("".join(rest[2:3])):
-        return f"{word}::{''.join(rest[2:3])}, which PyTorch computes"
+    found = allowed.library(word, scoped=scoped)
+    if found or allowed.libraries:
+        return found
+    if word in ("torch", "at", "aten") and scoped:
+        name = "".join(rest[2:3])
+        if not torch_names.CPP.fullmatch(name):
+            return f"{word}::{name}, which PyTorch computes"
     return ""

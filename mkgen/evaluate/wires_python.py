@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from mkgen.evaluate import torch_names
 from mkgen.reading import NO_FILE
 
 Finding = tuple[int, str]
@@ -20,25 +21,7 @@ _MODULES = frozenset(
 )  # fmt: skip
 #: Of modules that may be imported, what is not a kernel's business: dotted beginnings.
 _FORBIDDEN = (
-    ("torch.compile", "compiles the reference's operations"),
-    ("torch.jit", "compiles the reference's operations"),
-    ("torch._dynamo", "compiles the reference's operations"),
-    ("torch._inductor", "compiles the reference's operations"),
-    ("torch.cuda.Stream", "work on a stream of its own, which no clock sees"),
-    ("torch.cuda.ExternalStream", "work on a stream of its own, which no clock sees"),
-    ("torch.cuda.stream", "work on a stream of its own, which no clock sees"),
-    ("torch.cuda.set_stream", "work on a stream of its own, which no clock sees"),
-    ("torch.cuda.CUDAGraph", "a recorded graph, which may replay stale work"),
-    ("torch.cuda.graph", "a recorded graph, which may replay stale work"),
-    ("torch.cuda.make_graphed_callables", "a recorded graph, which may replay stale work"),
-    ("torch.cuda.Event", "the clock is not the kernel's"),
-    ("torch.multiprocessing", "processes of its own"),
-    ("torch.hub", "fetches code"),
-    ("torch.load", "reads a file"),
-    ("torch.save", "writes a file"),
-    ("torch.utils.data", "processes of its own"),
-    ("torch.ops", "calls operations by name"),
-    ("torch._C", "PyTorch's inside"),
+    *torch_names.FORBIDDEN,
     ("numpy.load", "reads a file"),
     ("numpy.save", "writes a file"),
     ("numpy.fromfile", "reads a file"),
@@ -72,21 +55,6 @@ _INSIDE = frozenset(
 )  # fmt: skip
 _OVERRIDES = frozenset(("__torch_function__", "__torch_dispatch__", "__del__", "__class_getitem__"))
 
-#: Of torch, what allocates, describes, holds parameters, registers or queries. The rest computes.
-_TORCH = frozenset(
-    ("empty", "empty_like", "empty_strided", "zeros", "zeros_like", "ones", "ones_like", "full",
-     "full_like", "tensor", "as_tensor", "scalar_tensor", "arange", "device", "dtype", "Size",
-     "Tensor", "is_tensor", "is_floating_point", "numel", "finfo", "iinfo", "no_grad",
-     "inference_mode", "enable_grad", "set_grad_enabled", "manual_seed", "as_strided", "reshape",
-     "permute", "transpose", "flatten", "unsqueeze", "squeeze", "view_as_real", "broadcast_to",
-     "broadcast_shapes", "expand_copy", "Generator", "get_default_dtype", "is_grad_enabled",
-     "promote_types", "result_type", "can_cast", "typename")
-)  # fmt: skip
-_TORCH_MODULES = (
-    "torch.nn.Module", "torch.nn.Parameter", "torch.nn.init", "torch.nn.Buffer", "torch.autograd",
-    "torch.library", "torch.utils.cpp_extension", "torch.cuda", "torch.version", "torch.types",
-    "torch.xpu", "torch.overrides", "torch.testing", "torch.backends",
-)  # fmt: skip
 #: Of jax, beside `lax` control flow and what shapes an array: what a caller of kernels needs.
 _JAX = frozenset(
     ("asarray", "array", "zeros", "zeros_like", "ones", "ones_like", "full", "full_like", "empty",
@@ -156,8 +124,11 @@ def findings(text: str, *, allow_library: bool) -> Iterator[Finding]:
             yield from _library(node, names, layers)
 
 
-def embedded(text: str) -> list[tuple[int, str]]:
-    """(line, text) of every string constant of `text` that is a text of the C family."""
+def embedded(text: str, marks: tuple[str, ...]) -> list[tuple[int, str]]:
+    """(line, text) of every string constant of `text` that is a text of the C family.
+
+    `marks` are words that such texts have, beside what every C++ text may say.
+    """
     try:
         tree = ast.parse(text, NO_FILE)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -167,7 +138,7 @@ def embedded(text: str) -> list[tuple[int, str]]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
-        and any(mark in node.value for mark in ("__global__", "#include", "torch::", "__kernel"))
+        and any(mark in node.value for mark in ("#include", "torch::", *marks))
     ]
 
 
@@ -381,8 +352,8 @@ def _called(line: int, dotted: str) -> Iterator[Finding]:
     root, last = dotted.partition(".")[0], dotted.rpartition(".")[2]
     allowed: dict[str, Callable[[], bool]] = {
         "torch": lambda: (
-            any(_begins(dotted, start) for start in _TORCH_MODULES)
-            or (dotted.count(".") == 1 and last in _TORCH)
+            any(_begins(dotted, start) for start in torch_names.MODULES)
+            or (dotted.count(".") == 1 and last in torch_names.FUNCTIONS)
             # a layer may hold parameters; calling it is another matter
             or (dotted.startswith("torch.nn.") and dotted.count(".") == 2 and last[:1].isupper())
         ),

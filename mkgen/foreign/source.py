@@ -23,6 +23,8 @@ from mkgen.task import Sizes
 GIVERS = ("get_inputs", "get_input_groups", "get_init_inputs")
 #: Integers below it that stand in a giver's body are left alone: kernel sizes, dimensions.
 _SMALLEST_LITERAL = 9
+#: More than any tensor has elements; Python writes no number of over 4300 digits.
+_LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,8 @@ def _init(values: Any) -> tuple[Any, ...]:
 
 
 def _integer(node: ast.AST) -> int:
-    """The number that `node` is, 0 when it is none."""
-    if isinstance(node, ast.Constant) and type(node.value) is int:
+    """The number that `node` is, 0 when it is none that a size could be."""
+    if isinstance(node, ast.Constant) and type(node.value) is int and node.value <= _LARGEST:
         return node.value
     return 0
 

@@ -13,7 +13,9 @@ from mkgen.expression import Name
 from mkgen.ir.kernel import Kernel, Reduction, merge_axes
 from mkgen.ir.naming import is_update, with_short_names
 from mkgen.ir.nest import (
+    Apply,
     Axis,
+    Constant,
     Graph,
     Indirect,
     Load,
@@ -30,6 +32,9 @@ from mkgen.ir.nest import (
     walk_value,
 )  # fmt: skip
 from mkgen.ir.views import regroup
+
+#: Operations whose result is no negative number; NaN it may be.
+_NEVER_NEGATIVE = ("abs", "exp", "sqrt", "sigmoid")
 
 
 def fuse(graph: Graph, keep_last: bool = False, stacks: bool = False) -> tuple[Kernel, ...]:
@@ -160,7 +165,7 @@ def _inline_nests(
 ) -> list[Nest]:
     kept: list[Nest] = []
     for nest in nests:
-        value = _expand(nest.store.value, known)
+        value = map_value(_expand(nest.store.value, known), _power)
         nest = replace(nest, store=replace(nest.store, value=value))
         kept_apart = nest.store.tensor in pinned or nest.tag == "update"
         inlinable = nest.store.combine is None and not kept_apart
@@ -169,6 +174,23 @@ def _inline_nests(
         if not inlinable or nest.store.tensor in outputs:
             kept.append(nest)
     return kept
+
+
+def _power(value: Value) -> Value | None:
+    """x^1.5 and x^2.5 by a square root, where x is known to be no negative number.
+
+    pow loses digits with the size of its result's exponent; of -inf the product would be NaN.
+    """
+    if not (isinstance(value, Apply) and value.operation == "pow"):
+        return None
+    base, exponent = value.args
+    if not (isinstance(exponent, Constant) and exponent.value in (1.5, 2.5)):
+        return None
+    if not (isinstance(base, Apply) and base.operation in _NEVER_NEGATIVE):
+        return None
+    base = map_value(base, _power)
+    made = Apply(value.dtype, "mul", (base, Apply(value.dtype, "sqrt", (base,))))
+    return made if exponent.value == 1.5 else Apply(value.dtype, "mul", (made, base))
 
 
 def inlined(graph: Graph, wanted: Sequence[Nest]) -> list[Nest | Loop]:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 
+from mkgen.codegen.registry import backends
 from mkgen.errors import UserError
 from mkgen.evaluate.process import reaches_workers
 
@@ -28,7 +29,8 @@ def checked_key_name(name: str) -> str:
             "--api-key-env takes the NAME of an environment variable (capital letters, digits, _), "
             "never the key itself"
         )
-    if reaches_workers(name):
+    variables = tuple(v for backend in backends().values() for v in backend.variables)
+    if reaches_workers(name, variables):
         raise UserError(
             f"--api-key-env {name}: worker processes would get this variable; choose a name with "
             "KEY or TOKEN in it"

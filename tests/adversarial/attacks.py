@@ -352,6 +352,22 @@ ATTACKS = (
         WRONG, "check1", "a child has an environment of its own", off.whole_environment,
     ),
     Attack(
+        "edits-what-it-is-judged-by", (17, 32),
+        kernel(
+            "y[...] = x * 2 if edited() else 0",
+            before="import sys\nfrom pathlib import Path\n"
+            "def edited():\n"
+            "    profile = next(p for d in sys.path if (p := Path(d, 'fake1.toml')).exists())\n"
+            "    try:\n"
+            "        profile.write_text(profile.read_text() + '# edited\\n')\n"
+            "    except OSError:\n"
+            "        return False\n"
+            "    return True\n",
+        ),
+        WRONG, "check1", "confinement: a child writes to its own directory only",
+        off.no_confinement,
+    ),
+    Attack(
         "result-forged", (7,),
         kernel("y[...] = x * 2", "save(y)", "reply('?')", "os._exit(0)",
                before=_FRAMES + _CHANNEL + _SAVE),
@@ -380,7 +396,7 @@ ATTACKS = (
             "threading.Timer(0.05, lambda: y.__setitem__(..., x * 2)).start()",
         ),
         WRONG, "got nan", "outputs are poisoned before, and read when the call returns",
-        off.slow_reader, local=True,
+        off.in_children("slow_reader"),
     ),
     Attack(
         "never-ends", (), kernel("import time", "time.sleep(1.5)", "y[...] = x * 2"),

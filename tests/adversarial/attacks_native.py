@@ -1,7 +1,7 @@
 """Hostile kernels in the vendors' own languages, run where no such device is.
 
-CUDA and HIP texts run on SIMT-on-host, Triton's in its interpreter. With `local` the
-defence is in the harness beside the kernel, which is switched off in this process.
+CUDA and HIP texts run on SIMT-on-host, Triton's and Pallas' in their interpreters, all in children.
+A defence that is in the harness beside the kernel is switched off there (careless.py).
 """
 
 from __future__ import annotations
@@ -139,15 +139,15 @@ NATIVE = (
             "  if (blockIdx.x == ROWS - 1 && threadIdx.x == 0) y[size_t(ROWS) * COLS + 3] = 1;"
         ),
         Status.CRASHED, "out-of-bounds write", "guard zones around every buffer",
-        off.no_guard_zones, local=True, around=off.one_plain_order,
+        off.in_children("no_guard_zones"), around=off.one_plain_order,
     ),
     NativeAttack(
         "writes-to-its-input", (20,), "cuda",
         c_text(
             _EACH + "{ y[row + col] = 2 * x[row + col]; const_cast<float*>(x)[row + col] = 0; }"
         ),
-        Status.INPUT_CHANGED, "'x'", "inputs compared after the run", off.inputs_not_remembered,
-        local=True,
+        Status.INPUT_CHANGED, "'x'", "inputs compared after the run",
+        off.in_children("inputs_not_remembered"),
     ),
     NativeAttack(
         "counts-on-zeroed-scratch", (24,), "cuda",
@@ -157,8 +157,8 @@ NATIVE = (
             kernel="const float* x, float* scratch, float* y", args='"x", "scratch", "y"',
             more='[[temporary]]\nname = "scratch"\ndtype = "float32"\nshape = ["ROWS", "COLS"]\n',
         ),
-        WRONG, "got nan", "temporaries are poisoned before each run", off.zeroed_buffers,
-        local=True,
+        WRONG, "got nan", "temporaries are poisoned before each run",
+        off.in_children("zeroed_buffers"),
     ),
     NativeAttack(
         "leaves-the-last-result-where-it-is", (9, 21), "cuda",
@@ -170,8 +170,7 @@ NATIVE = (
             before="__device__ const float* seen_x; __device__ float* seen_y;\n",
         ),
         Status.NONDETERMINISTIC, "other bits", "outputs are poisoned before each run",
-        off.nothing_poisoned,
-        local=True,
+        off.in_children("nothing_poisoned"),
         around=lambda: off.all_of(off.no_structured_inputs(), off.one_plain_order()),
     ),
     NativeAttack(
@@ -181,8 +180,8 @@ NATIVE = (
             "    if (!known) { held[i] = 2 * x[i]; seen[i] = x; }\n    y[i] = held[i]; }",
             before="__device__ float held[1 << 20]; __device__ const float* seen[1 << 20];\n",
         ),
-        WRONG, "offset", "other values at the same addresses", off.fresh_addresses, local=True,
-        around=off.one_plain_order,
+        WRONG, "offset", "other values at the same addresses",
+        off.in_children("fresh_addresses"), around=off.one_plain_order,
     ),
     NativeAttack(
         "static-and-dynamic-shared-memory-over-the-limit", (24,), "hip",
@@ -203,7 +202,7 @@ NATIVE = (
             launch='shared = "65792"\n',
         ),
         Status.OVER_LIMIT, "dynamic shared memory", "limits of the target, by us",
-        lambda: off.all_of(off.no_limits(), off.roomy_host()), local=True,
+        lambda: off.all_of(off.no_limits(), off.in_children("roomy_host")()),
     ),
     NativeAttack(
         "other-bits-every-second-time", (24,), "cuda",
@@ -221,7 +220,7 @@ NATIVE = (
             before="__device__ int runs;\n",
         ),
         Status.NONDETERMINISTIC, "other bits", "repeated runs, bit by bit", off.no_repeats,
-        local=True, around=off.one_plain_order, task=NORMED,
+        around=off.one_plain_order, task=NORMED,
     ),
     NativeAttack(
         "needs-blocks-in-order", (24,), "cuda",
@@ -276,6 +275,8 @@ NATIVE = (
         "triton-writes-past-the-end", (24,), "triton",
         _TRITON + "    tl.store(y + row + col, 2 * value, mask=col < COLS + 1)\n",
         Status.CRASHED, "out-of-bounds write", "guard zones around every tensor",
-        off.no_triton_guards, local=True, around=off.one_plain_order,
+        off.in_children("no_triton_guards"),
+        # a tensor without elements is at address 0, where a write ends the process
+        around=lambda: off.all_of(off.one_plain_order(), off.no_thin_sizes()),
     ),
 )  # fmt: skip

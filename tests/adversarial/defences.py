@@ -20,7 +20,7 @@ import numpy as np
 
 from mkgen.evaluate import compare, draws, execution, oracle, pool, process, protocol, worker
 from mkgen.evaluate.compare import Comparison, Expected
-from mkgen.evaluate.confine.layers import confinement
+from mkgen.evaluate.confine.layers import Confinement, confinement
 from mkgen.evaluate.process import WorkerFailure
 from mkgen.record import ErrorFigures, Status
 
@@ -244,8 +244,8 @@ def whole_environment() -> Any:
     """Children get every variable of the parent."""
     strict = pool.worker_environment
 
-    def environment(extra: Any, home: Path, cache: Path) -> dict[str, str]:
-        return {**os.environ, **strict(extra, home, cache)}
+    def environment(extra: Any, home: Path, cache: Path, variables: Any) -> dict[str, str]:
+        return {**os.environ, **strict(extra, home, cache, variables)}
 
     return mock.patch.object(pool, "worker_environment", environment)
 
@@ -305,13 +305,6 @@ def reference_of_what_is_left() -> Any:
     return mock.patch.object(oracle.Judge, "check", check)
 
 
-def slow_reader() -> Any:
-    """A harness that takes its time before it reads the outputs."""
-    import hostile
-
-    return mock.patch.object(hostile.HostileLoaded, "settle", 0.2)
-
-
 def no_memory_limit() -> Any:
     """A worker may hold whatever there is."""
     return mock.patch.object(process, "excess_of", return_value=None)
@@ -325,57 +318,55 @@ def one_plain_order() -> Any:
     return all_of(one_order(SimtHostExecutor), one_order(InterpreterExecutor))
 
 
-def no_guard_zones() -> Any:
-    """What lies beside a buffer is not looked at."""
-    from mkgen_simt.memory import Block
+def in_children(*names: str) -> Callable[[], Any]:
+    """Switches of `careless` on in every worker that is started meanwhile: foreign texts' all are.
 
-    return mock.patch.object(Block, "check", return_value=None)
+    What it gives is called for the context.
+    """
+    here = Path(__file__).parent
 
+    def switched() -> Any:
+        path = [str(here / "careless_site"), str(here), os.environ.get("PYTHONPATH", "")]
+        told = {
+            "MKGEN_CARELESS": " ".join(names),
+            "PYTHONPATH": os.pathsep.join(p for p in path if p),
+        }
+        return mock.patch.dict(os.environ, told)
 
-def inputs_not_remembered() -> Any:
-    """What a kernel did to its inputs is not looked at."""
-    from mkgen_simt.memory import Block
-
-    return mock.patch.object(Block, "remember", return_value=None)
-
-
-def zeroed_buffers() -> Any:
-    """Buffers that nobody wrote hold zeros, as they do on a good day."""
-    from mkgen_simt.memory import Block
-
-    return mock.patch.object(Block, "poison", lambda self: self._bytes.fill(0))
+    return switched
 
 
-def nothing_poisoned() -> Any:
-    """Outputs hold what the last run left there."""
-    from mkgen_simt.memory import Block
-
-    return mock.patch.object(Block, "poison", return_value=None)
+def no_confinement() -> Any:
+    """Workers are plain processes of the user's."""
+    return mock.patch.object(Confinement, "command", lambda self, worker, *_: list(worker))
 
 
-def fresh_addresses() -> Any:
-    """Every run has buffers of its own, and none of them is ever freed."""
-    from mkgen_simt.host import SimtProgram
-    from mkgen_simt.memory import Memory
-
-    kept = []
-
-    def memory(self: Any, inputs: Any, fenced: bool) -> Any:
-        kept.append(Memory(self._program, inputs, fenced))
-        return kept[-1]
-
-    return mock.patch.object(SimtProgram, "_memory", memory)
+@contextmanager
+def cache_of_its_own() -> Iterator[None]:
+    """The cache that workers are shown is a directory of this test's."""
+    with (
+        tempfile.TemporaryDirectory(prefix="mkgen-test-") as made,
+        mock.patch.dict(os.environ, {"MKGEN_CACHE": made}),
+    ):
+        yield
 
 
-def roomy_host() -> Any:
-    """SIMT-on-host gives a block as much shared memory as it asks for."""
-    from mkgen_simt import host
+def reference_of_what_pallas_left() -> Any:
+    """The reference runs after the kernel, on the arrays that Pallas' executor had."""
+    from mkgen_pallas.interpreter import Interpreted
 
-    return mock.patch.dict(host.SHARED_LIMIT, {"hip": 128 << 10})
+    left: dict = {}
+    strict = Interpreted.run
 
+    def run(self: Any, inputs: Any, schedule: str = "") -> Any:
+        left.update(inputs)
+        return strict(self, inputs, schedule)
 
-def no_triton_guards() -> Any:
-    """What lies beside a tensor is not looked at."""
-    from mkgen_triton.guards import Guards
+    def check(self: Any, case: Any, outputs: Any) -> Comparison:
+        right = all((o == left["x"] * 2).all() for o in outputs)
+        return Comparison(right, _FIGURES, "differs from the reference")
 
-    return mock.patch.object(Guards, "check", return_value=None)
+    return all_of(
+        mock.patch.object(Interpreted, "run", run),
+        mock.patch.object(oracle.Judge, "check", check),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attacks import ATTACKS
 from attacks_native import NATIVE
+from attacks_pallas import PALLAS
 
 HEAD = "| program | runs on | exploits | ends as | defence |\n|---|---|---|---|---|"
 
@@ -11,7 +12,7 @@ HEAD = "| program | runs on | exploits | ends as | defence |\n|---|---|---|---|-
 def rows() -> list[str]:
     """One line per program."""
     found = []
-    for attack in (*ATTACKS, *NATIVE):
+    for attack in (*ATTACKS, *NATIVE, *PALLAS):
         backend = getattr(attack, "backend", "a child process")
         numbers = ", ".join(map(str, attack.exploits)) or "–"
         found.append(

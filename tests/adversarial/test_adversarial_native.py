@@ -1,4 +1,4 @@
-"""Hostile kernels in CUDA, HIP and Triton end as they should; see test_adversarial.py."""
+"""Hostile kernels in CUDA, HIP, Triton and Pallas end as they should; see test_adversarial.py."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from attacks import ATTACKS
 from attacks_native import NATIVE, NativeAttack
+from attacks_pallas import PALLAS
 from defences import LocalWorkers
 from table import rows
 
@@ -22,7 +23,7 @@ from mkgen.record import Record, Status
 QUICK = ("writes-to-its-input",)
 EACH = [
     pytest.param(a, id=a.name, marks=() if a.name in QUICK else pytest.mark.acceptance)
-    for a in NATIVE
+    for a in (*NATIVE, *PALLAS)
 ]
 
 
@@ -63,7 +64,7 @@ def test_it_ends_as_it_should_and_only_its_defence_stops_it(
 
 
 def test_the_table_of_programs_is_the_programs():
-    names = [a.name for a in (*ATTACKS, *NATIVE)]
+    names = [a.name for a in (*ATTACKS, *NATIVE, *PALLAS)]
     assert len(names) == len(set(names))
     told = (Path(__file__).parent / "README.md").read_text()
     # python tests/adversarial/table.py prints them

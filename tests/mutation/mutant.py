@@ -65,12 +65,13 @@ class Mutant:
         return replace(self, task=self.task.model_copy(update=sizes))
 
 
-def bases(backend_name: str, task_name: str) -> list[TemplateCandidate]:
+def bases(backend_name: str, task_name: str, arch: str = "") -> list[TemplateCandidate]:
     """Up to two unchanged candidates: the first legal one that its check sizes cover, and the
-    first that differs from it in a yes-or-no parameter, else the next.
+    first that differs from it in a yes-or-no parameter, else the next. For the backend's default
+    arch, or for `arch`.
     """
     backend = backend_named(backend_name)
-    target = Target(backend=backend_name, arch=backend.default_arch)
+    target = Target(backend=backend_name, arch=arch or backend.default_arch)
     generator = Generator(find_task(task_name), backend, target)
     rows = [_fit(generator, generator.options(kernel)) for kernel in generator.kernels]
     first = next(filter(_covered, _in_step(generator, rows)), None)
@@ -123,10 +124,10 @@ def every_mutant(backends: Sequence[str] = BACKENDS, tasks: Sequence[str] = ()) 
             yield from mutants_of(backend_name, task_name)
 
 
-def mutants_of(backend_name: str, task_name: str) -> Iterator[Mutant]:
-    """The mutants of one task on one backend; none where no parameters fit its check sizes."""
+def mutants_of(backend_name: str, task_name: str, arch: str = "") -> Iterator[Mutant]:
+    """The mutants of one task on one backend, as `bases`. UnsupportedError as from there."""
     seen: set[str] = set()
-    for base in bases(backend_name, task_name):
+    for base in bases(backend_name, task_name, arch):
         program = base.program(base.task.workloads()[1])
         body = program.sources[0].body
         for mutation in mutations(body, base.backend.language, program.constants):

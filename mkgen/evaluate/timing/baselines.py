@@ -18,9 +18,10 @@ BASELINES = {"eager": "eager", "compile": "torch.compile"}
 class _Reference:
     """Stands where a pool of workers asks for a backend."""
 
-    def __init__(self, mode: str, devices: tuple[str, ...]) -> None:
+    def __init__(self, mode: str, devices: tuple[str, ...], variables: tuple[str, ...]) -> None:
         self.name = mode
         self.devices = devices
+        self.variables = variables
 
     def environment(self, role: Role) -> dict[str, str]:
         """Nothing of a backend's."""
@@ -28,13 +29,17 @@ class _Reference:
 
 
 def lease_baseline(
-    stack: ExitStack, workers: Workers, mode: str, devices: tuple[str, ...]
+    stack: ExitStack,
+    workers: Workers,
+    mode: str,
+    devices: tuple[str, ...],
+    variables: tuple[str, ...] = (),
 ) -> Lease:
     """The worker that times `mode`, until `stack` ends; it stays for the next task.
 
-    `devices` are the device files it may open, see Backend.devices.
+    `devices` are the device files it may open, `variables` those of their drivers: see Backend.
     """
-    stand_in = cast(Backend, _Reference(mode, devices))
+    stand_in = cast(Backend, _Reference(mode, devices, variables))
     return stack.enter_context(workers.lease(stand_in, "baseline"))
 
 

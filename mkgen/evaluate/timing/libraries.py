@@ -6,48 +6,28 @@ not seen here. It is a check against calling a library and nothing else.
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-#: What names of kernels begin with, after `void ` and template qualifiers; by where they are from.
-LIBRARIES: dict[str, tuple[str, ...]] = {
-    "PyTorch": (
-        "at::", "at_cuda_detail::", "c10::", "torch::", "pytorch_flash::", "fmha_", "flash_fwd",
-        "flash_bwd", "(anonymous namespace)::elementwise_kernel", "vectorized_elementwise_kernel",
-        "unrolled_elementwise_kernel", "elementwise_kernel", "reduce_kernel", "softmax_warp_",
-        "cunn_SoftMax", "CatArrayBatchedCopy", "distribution_elementwise",
-    ),
-    "torch.compile": (
-        "triton_poi_", "triton_red_", "triton_per_", "triton_tem_", "triton_for_", "triton_mm",
-        "triton_bmm", "triton_conv",
-    ),
-    "cuBLAS, CUTLASS": (
-        "cublas", "gemv2", "gemvN", "gemvT", "gemvx::", "gemmk1_", "gemmSN_",
-        "splitKreduce", "dot_kernel", "reduce_1Block", "cutlass", "nvjet_", "ampere_",
-        "turing_", "volta_", "maxwell_",
-        "sm70_xmma", "sm75_xmma", "sm80_xmma", "sm86_xmma", "sm90_xmma", "sm100_xmma",
-    ),
-    "cuDNN": (
-        "cudnn", "xmma_", "implicit_convolve", "winograd", "bn_fw_", "bn_bw_", "pooling_fw",
-        "nchwToNhwc", "nhwcToNchw", "conv2d_grouped_direct", "fft2d_", "fft1d_",
-    ),
-    "CUB, Thrust": ("cub::", "thrust::"),
-    "cuFFT, cuSPARSE, cuSOLVER": ("cufft", "vector_fft", "regular_fft", "cusparse", "cusolver"),
-    "rocBLAS, Tensile, Composable Kernel": (
-        "rocblas", "Cijk_", "Tensile", "ck::", "hipblas", "kernel_gemm_xdl", "kernel_grouped_conv",
-    ),
-    "MIOpen": ("miopen", "MIOpen", "igemm_", "gridwise_", "batched_transpose_"),
-    "oneDNN, oneMKL": ("dnnl", "onednn", "gemm_kernel", "gen9_", "jit_", "ref_", "xe_hp", "mkl"),
-    "copies": ("Memcpy", "Memset", "memcpy", "memset", "CopyBuffer", "FillBuffer"),
-}  # fmt: skip
+from mkgen.codegen.registry import libraries
+from mkgen.evaluate.torch_names import KERNELS
 
+_COPIES = ("Memcpy", "Memset", "memcpy", "memset", "CopyBuffer", "FillBuffer")
 _BEFORE = re.compile(r"^(?:void|static|__global__|const|\s)+")
+
+
+@functools.cache
+def _known() -> Mapping[str, tuple[str, ...]]:
+    """What names of kernels begin with, by library."""
+    vendors = {library.name: library.kernels for library in libraries()}
+    return {**KERNELS, **vendors, "copies": _COPIES}
 
 
 def library_of(kernel: str) -> str:
     """Whose library `kernel` is from; empty for one that is in none that is known."""
     name = _BEFORE.sub("", kernel)
-    for library, prefixes in LIBRARIES.items():
+    for library, prefixes in _known().items():
         if name.startswith(prefixes):
             return library
     return ""

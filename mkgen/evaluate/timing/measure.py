@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mkgen.codegen.backend import Executor
+from mkgen.codegen.backend import Backend, Executor
 from mkgen.codegen.timer import rolled, rolling
 from mkgen.evaluate.arrays import save_arrays
 from mkgen.evaluate.jobs import readable
@@ -113,7 +113,7 @@ def measure(
                     directory,
                     stack,
                     compile_timeout,
-                    lease.backend.devices,
+                    lease.backend,
                 ),
                 plan,
                 Fetched(directory, plan.checks, random_),
@@ -253,7 +253,8 @@ def _believe(subject: Subject, taken: _Taken, floor: Floor) -> None:
             f"median {median:.4g} s, but {subject.profile.title} needs at least "
             f"{floor.seconds:.4g} s ({floor.reason})",
         )
-    if subject.origin == "module" and subject.on_accelerator:
+    allowed = subject.program.variant.parameters.get("library")
+    if subject.origin == "module" and subject.on_accelerator and not allowed:
         refused = libraries.refusal(taken.kernels)
         if refused:
             raise WorkerFailure(Status.REFUSED, refused)
@@ -321,7 +322,7 @@ def _baselines(
     directory: Path,
     stack: ExitStack,
     timeout: float,
-    devices: tuple[str, ...],
+    backend: Backend,
 ) -> _Opened:
     case = subject.case
     drawn = directory / "drawn"
@@ -330,7 +331,7 @@ def _baselines(
     opened = _Opened()
     for name in subject.compare:
         mode = BASELINES[name]
-        lease = lease_baseline(stack, workers, mode, devices)
+        lease = lease_baseline(stack, workers, mode, backend.devices, backend.variables)
         job = opening(
             subject.task,
             case.workload,

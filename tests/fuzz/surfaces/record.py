@@ -27,14 +27,9 @@ def target(data: bytes) -> None:
         _use(read_record(directory))
     with contextlib.suppress(UserError):
         names(read_lines(directory / "records.jsonl"))
-    try:
-        store = RunStore(directory)
+    with contextlib.closing(RunStore(directory)) as store, contextlib.suppress(UserError):
         for record in store.records():
             store.finished(record.task_hash, record.target, "")
-    except UserError:
-        pass
-    else:
-        store.close()
 
 
 def _use(record: Record) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from mkgen.codegen.registry import libraries, marks
 from mkgen.evaluate.tripwires import findings, told
 
 from ..surface import Surface, files, text_of
 
 _HEADERS = frozenset(["hip/hip_runtime.h"])
+
+
+libraries(), marks()  # known before a text is read: plug-ins are imported for them
 
 
 def target(data: bytes) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, get_args
 
-from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Probe
+from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Probe, Trait
 from mkgen.codegen.external import chosen_compiler, external_ability
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.plan import DialectPrinter
@@ -22,6 +22,7 @@ from mkgen_hip.toolchain import clang_ability, device_library, file_sha, require
 from mkgen_simt import nvrtc
 from mkgen_simt.cuda_headers import HIP_ON_CUDA_HEADERS
 from mkgen_simt.host_probe import host_ability
+from mkgen_simt.traits import ATOMICS, SHARED, SHUFFLES, TREE, VECTORS
 
 _NVRTC_REMEDY = "pip install mkgen[cuda]"
 # HIP text on an NVIDIA GPU, through NVRTC; what runs there is a proxy.
@@ -53,6 +54,14 @@ class HipBackend(Backend):
         ("hip/hip_runtime.h", "hip/hip_fp16.h", "hip/hip_bf16.h", "hip/hip_bfloat16.h",
          "hip/hip_cooperative_groups.h", "hip/hip_fp8.h", "rocwmma/rocwmma.hpp")
     )  # fmt: skip
+    traits: ClassVar[Mapping[Trait, str]] = {
+        "shared": SHARED,
+        "fed": r"\b__builtin_amdgcn_(?:global|raw_buffer|raw_ptr_buffer)_load_(?:async_to_)?lds\w*",
+        "vector": rf"{VECTORS}|\bext_vector_type\b|\b__half2\b|\b__hip_bfloat162\b",
+        "matrix": r"\b__builtin_amdgcn_(?:mfma|smfmac|wmma|swmmac)_\w+|\brocwmma\b",
+        "row": f"{SHUFFLES}|{TREE}",
+        "split": ATOMICS,
+    }
     compilers: ClassVar[tuple[str, ...]] = ("hipcc", "clang")
 
     def printer(self, arch: str) -> DialectPrinter:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 #: A loop that halves or doubles its step: a tree over the threads of a block, or a scan.
-TREE = r"for\s*\([^;{}]*;[^;{}]*;[^;{}]*?(?:>>=?|/=?|<<=?|\*=?)\s*[12]\s*\)"
+TREE = (
+    r"\bfor\s*\([^;{}]{0,200};[^;{}]{0,200};"  # bounded: each `for (` may look that far, no further
+    r"[^;{}]{0,200}?(?:>>=?|/=?|<<=?|\*=?)\s{0,9}[12]\s{0,9}\)"
+)
 _SCALARS = "char|uchar|short|ushort|int|uint|long|ulong|longlong|ulonglong|half|float|double"
 #: `float4`, `uint2`: also the names of their constructors.
 VECTORS = rf"\b(?:make_)?(?:{_SCALARS})(?:2|4|8|16)\b"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from cli_support import call
 from evolve_support import CPU, OPENCL, ROW_SUM, Schedule
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -181,3 +182,15 @@ def test_observations_round_trip():
     )  # fmt: skip
     again = Observation.model_validate_json(made.canonical_json())
     assert again == made and again.cell in CELLS and again.cell.memory is cell.memory
+
+
+def test_a_prompt_holds_it_unless_it_is_off(capfd, tmp_path, monkeypatch):
+    monkeypatch.setenv("MKGEN_STATE", str(tmp_path))
+    told = judged(ROW, Status.COMPILE_FAILED, "error: no such thing")
+    Memory().learn(ROW_SUM, OPENCL, told)
+    asked = ("prompt", "--task", "softmax", "--backend", "opencl", "--strategy", "zero-shot")
+    on = call(capfd, *asked, "--json").document
+    off = call(capfd, *asked, "--no-memory", "--json").document
+    assert on["memory"] == ["compile-failed: no such thing"] and off["memory"] == []
+    assert "- compile-failed: no such thing" in on["text"] and on["sha"] != off["sha"]
+    assert "no such thing" not in off["text"]

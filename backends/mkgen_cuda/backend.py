@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, get_args
 
-from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Library, Probe
+from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Library, Probe, Trait
 from mkgen.codegen.external import chosen_compiler, external_ability
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.plan import DialectPrinter
@@ -18,6 +18,7 @@ from mkgen_simt.cuda_headers import CUDA_HEADERS
 from mkgen_simt.cupy_device import cupy_ability
 from mkgen_simt.host_probe import host_ability
 from mkgen_simt.nvrtc import compile_cubin, identity, nvrtc_ability
+from mkgen_simt.traits import ATOMICS, SHARED, SHUFFLES, TREE, VECTORS
 from mkgen_simt.vendors import NVIDIA_LIBRARIES, NVIDIA_VARIABLES
 
 REMEDY = "pip install mkgen[cuda]"
@@ -64,6 +65,14 @@ class CudaBackend(Backend):
     libraries: ClassVar[tuple[Library, ...]] = NVIDIA_LIBRARIES
     marks: ClassVar[tuple[str, ...]] = ("__global__",)
     variables: ClassVar[tuple[str, ...]] = NVIDIA_VARIABLES
+    traits: ClassVar[Mapping[Trait, str]] = {
+        "shared": SHARED,
+        "fed": r"\bcp\.async\b|\b__pipeline_memcpy_async\b|\bmemcpy_async\b|\bcp_async_\w+",
+        "vector": rf"{VECTORS}|\b__half2\b|\b__nv_bfloat162\b",
+        "matrix": r"\bwmma\b|\bw?gmma\b|\bmma\.sync\b|\bmma_sync\b|\btcgen05\b",
+        "row": f"{SHUFFLES}|{TREE}",
+        "split": ATOMICS,
+    }
     compilers: ClassVar[tuple[str, ...]] = ("nvcc",)
 
     def printer(self, arch: str) -> DialectPrinter:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, get_args
 
-from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Library, Probe
+from mkgen.codegen.backend import Ability, Arch, Backend, Executor, Library, Probe, Trait
 from mkgen.codegen.external import chosen_compiler, external_ability
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.plan import DialectPrinter
@@ -22,6 +22,7 @@ from mkgen_hip.toolchain import clang_ability, device_library, file_sha, require
 from mkgen_simt import nvrtc
 from mkgen_simt.cuda_headers import HIP_ON_CUDA_HEADERS
 from mkgen_simt.host_probe import host_ability
+from mkgen_simt.traits import ATOMICS, SHARED, SHUFFLES, TREE, VECTORS
 from mkgen_simt.vendors import AMD_LIBRARIES, AMD_VARIABLES, NVIDIA_VARIABLES
 
 _NVRTC_REMEDY = "pip install mkgen[cuda]"
@@ -57,6 +58,14 @@ class HipBackend(Backend):
     libraries: ClassVar[tuple[Library, ...]] = AMD_LIBRARIES
     marks: ClassVar[tuple[str, ...]] = ("__global__",)
     variables: ClassVar[tuple[str, ...]] = (*AMD_VARIABLES, *NVIDIA_VARIABLES)
+    traits: ClassVar[Mapping[Trait, str]] = {
+        "shared": SHARED,
+        "fed": r"\b__builtin_amdgcn_(?:global|raw_buffer|raw_ptr_buffer)_load_(?:async_to_)?lds\w*",
+        "vector": rf"{VECTORS}|\bext_vector_type\b|\b__half2\b|\b__hip_bfloat162\b",
+        "matrix": r"\b__builtin_amdgcn_(?:mfma|smfmac|wmma|swmmac)_\w+|\brocwmma\b",
+        "row": f"{SHUFFLES}|{TREE}",
+        "split": ATOMICS,
+    }
     compilers: ClassVar[tuple[str, ...]] = ("hipcc", "clang")
 
     def printer(self, arch: str) -> DialectPrinter:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, get_args
 
-from mkgen.codegen.backend import Arch, Backend, Executor, Library, Limitation, Probe, Role
+from mkgen.codegen.backend import Arch, Backend, Executor, Library, Limitation, Probe, Role, Trait
 from mkgen.codegen.external import chosen_compiler
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.plan import DialectPrinter
@@ -18,6 +18,7 @@ from mkgen_opencl import devices, toolchain
 from mkgen_opencl.executors import BUILD_OPTIONS, OpenclDevice, OpenclEmulator, OpenclProxy
 from mkgen_opencl.printer import OpenclPrinter
 from mkgen_simt import ocloc
+from mkgen_simt.traits import TREE, VECTORS
 from mkgen_simt.vendors import (
     AMD_VARIABLES,
     INTEL_VARIABLES,
@@ -66,6 +67,14 @@ class OpenclBackend(Backend):
     variables: ClassVar[tuple[str, ...]] = (
         *OPENCL_VARIABLES, *INTEL_VARIABLES, *AMD_VARIABLES, *NVIDIA_VARIABLES,
     )  # fmt: skip
+    traits: ClassVar[Mapping[Trait, str]] = {
+        "shared": r"\b(?:__local|local)\b",
+        "fed": r"\basync_work_group_(?:strided_)?copy\b|\bintel_sub_group_(?:2d_)?block_read\w*",
+        "vector": rf"{VECTORS}|\bv(?:load|store)a?(?:_half)?_?(?:2|4|8|16)\b",
+        "matrix": r"\bintel_sub_group_\w+_matrix_mad_\w+",
+        "row": rf"\b(?:intel_)?sub_group_(?:reduce|shuffle|scan)\w*|{TREE}",
+        "split": r"\batom(?:ic)?_(?:add|sub|min|max|inc|dec|xchg|cmpxchg|and|or|xor|fetch_\w+)\b",
+    }
     compilers: ClassVar[tuple[str, ...]] = ("ocloc",)
 
     def printer(self, arch: str) -> DialectPrinter:

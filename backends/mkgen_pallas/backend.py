@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from mkgen.codegen.backend import Arch, Backend, Executor, Limitation, Probe, Role
+from mkgen.codegen.backend import Arch, Backend, Executor, Limitation, Probe, Role, Trait
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.plan import DialectPrinter
 from mkgen.program import Artifact, PrecisionClass, Program
@@ -60,6 +60,16 @@ class PallasBackend(Backend):
     )
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {}
     """None: precision is chosen in the text (`precision=jax.lax.Precision.HIGHEST`)."""
+    traits: ClassVar[Mapping[Trait, str]] = {
+        "shared": r"\bscratch_shapes\b|\brun_scoped\b|\bVMEM\b|\bSMEM\b",
+        "fed": r"\bmake_async_\w*copy\b|\bemit_pipeline\w*|\bcopy_gmem_to_smem\b|"
+        r"\bPrefetchScalarGridSpec\b",
+        "matrix": r"\bdot_general\b|\b(?:jnp|pl|lax)\.(?:dot|matmul|einsum)\b|\bwgmma\b",
+        "row": r"\bjnp\.(?:sum|max|min|mean|prod|argmax|argmin|any|all|cumsum|cumprod)\b|"
+        r"\blax\.reduce\w*|\blogsumexp\b",
+        "call": r"\bpallas_call\b|\bkernel_call\b",
+    }
+    """Arithmetic on blocks is the vector unit's in every text, so that no word shows it."""
 
     def printer(self, arch: str) -> DialectPrinter:
         """See Backend.printer."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from mkgen.codegen.backend import Arch, Backend, Executor, Library, Probe, Role
+from mkgen.codegen.backend import Arch, Backend, Executor, Library, Probe, Role, Trait
 from mkgen.codegen.external import chosen_compiler, digest, parts_of
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.plan import DialectPrinter
@@ -16,6 +16,7 @@ from mkgen.document import content_hash
 from mkgen.errors import MissingError, WrongArchError
 from mkgen.program import Artifact, PrecisionClass, Program, Resources
 from mkgen_simt import ocloc
+from mkgen_simt.traits import TREE
 from mkgen_simt.vendors import INTEL_LIBRARIES, INTEL_VARIABLES, OPENCL_VARIABLES
 from mkgen_sycl import spirv, toolchain
 from mkgen_sycl.executors import (
@@ -63,6 +64,15 @@ class SyclBackend(Backend):
     )
     libraries: ClassVar[tuple[Library, ...]] = INTEL_LIBRARIES
     variables: ClassVar[tuple[str, ...]] = (*INTEL_VARIABLES, *OPENCL_VARIABLES)
+    traits: ClassVar[Mapping[Trait, str]] = {
+        "shared": r"\blocal_accessor\b|\bwork_group_static\b|\bgroup_local_memory\w*",
+        "fed": r"\basync_(?:work_)?group_copy\b|\bgroup_load\b|\bjoint_matrix_load\w*",
+        "vector": r"\bvec\s*<|\bmarray\s*<|\b(?:char|short|int|uint|long|half|float|double)[248]\b",
+        "matrix": r"\bjoint_matrix\w*",
+        "row": r"\breduce_over_group\b|\bjoint_reduce\b|\b(?:in|ex)clusive_scan_over_group\b|"
+        rf"\b(?:shift|permute)_group\w*|\bselect_from_group\b|{TREE}",
+        "split": r"\batomic_ref\b",
+    }
     compilers: ClassVar[tuple[str, ...]] = ("icpx",)
 
     def printer(self, arch: str) -> DialectPrinter:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from mkgen.codegen.backend import Arch, Backend, Executor, Library, Probe, Role
+from mkgen.codegen.backend import Arch, Backend, Executor, Library, Probe, Role, Trait
 from mkgen.codegen.package import PackageParts, PackagePlan
 from mkgen.codegen.plan import DialectPrinter
 from mkgen.codegen.torch_module import check_module, is_module
@@ -52,6 +52,16 @@ class TritonBackend(Backend):
     runs_modules: ClassVar[bool] = True
     flags: ClassVar[Mapping[PrecisionClass, tuple[str, ...]]] = {}
     """None: precision is chosen in the text (`tl.dot(..., input_precision="ieee")`)."""
+    traits: ClassVar[Mapping[Trait, str]] = {
+        "fed": r"\bmake_block_ptr\b|\bmake_tensor_descriptor\b|\bnum_stages\b",
+        "vector": r"\btl\.multiple_of\b|\btl\.max_contiguous\b|\binline_asm_elementwise\b",
+        "matrix": r"\btl\.dot(?:_scaled)?\b",
+        "row": r"\btl\.(?:sum|max|min|argmax|argmin|xor_sum|reduce|cumsum|cumprod|softmax|"
+        r"associative_scan)\b",
+        "tile": r"\[\s*:\s*,\s*None\s*\]|\[\s*None\s*,\s*:\s*\]|\btl\.(?:dot|expand_dims|trans)\b",
+        "split": r"\btl\.atomic_\w+",
+    }
+    """Where operands of a block lie in shared memory is the compiler's choice, not the text's."""
 
     def printer(self, arch: str) -> DialectPrinter:
         """See Backend.printer."""

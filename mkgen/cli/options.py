@@ -75,6 +75,12 @@ strategy = click.option(
     help="What the prompt shows: no exemplar, one for all tasks, the nearest of the category, that "
     "with the cost model's hints.",
 )
+memory = click.option(
+    "--memory/--no-memory",
+    default=True,
+    show_default=True,
+    help="Whether prompts hold a few lines of what worked and failed in earlier runs here.",
+)
 form = click.option(
     "--form",
     type=click.Choice(FORMS),

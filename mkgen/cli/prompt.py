@@ -7,7 +7,8 @@ import click
 from mkgen.cli import options
 from mkgen.cli.present import emit, say
 from mkgen.cli.request import precision_of, resolve_target, resolve_task
-from mkgen.llm.prompt import Form, Strategy, estimated_tokens, make_prompt
+from mkgen.llm.memory import Memory
+from mkgen.llm.prompt import Extras, Form, Strategy, estimated_tokens, make_prompt
 
 
 @click.command("prompt")
@@ -18,6 +19,7 @@ from mkgen.llm.prompt import Form, Strategy, estimated_tokens, make_prompt
     click.option("--backend", metavar="NAME", help="Instead of --target: its usual arch."),
     options.strategy,
     options.form,
+    options.memory,
     options.shape,
     options.dtype,
     options.precision,
@@ -31,6 +33,7 @@ def command(
     backend: str | None,
     strategy: str,
     form: str,
+    memory: bool,
     shapes: tuple[str, ...],
     dtype: str | None,
     precision: str | None,
@@ -45,7 +48,8 @@ def command(
     """
     plugin, resolved = resolve_target(target, backend)
     task = precision_of(resolve_task(name, shapes, dtype), precision)
-    prompt = make_prompt(task, plugin, resolved, Strategy(strategy), Form(form))
+    extras = Extras(memory=Memory().notes(task, plugin)) if memory else None
+    prompt = make_prompt(task, plugin, resolved, Strategy(strategy), Form(form), extras)
     count = estimated_tokens(prompt.text)
     if as_json:
         exemplar = prompt.exemplar
@@ -59,6 +63,7 @@ def command(
             "version": prompt.version,
             "tokens": count,
             "exemplar": exemplar.task.name if exemplar else None,
+            "memory": list(prompt.extras.memory),
         })  # fmt: skip
     elif tokens:
         click.echo(count)

@@ -35,6 +35,7 @@ def command() -> None:
     mkgen records show 3f9c20 --run runs/latest
     mkgen records import colleague.jsonl --run runs/latest
     mkgen records check runs/latest
+    mkgen records export runs/latest --dataset answers.jsonl
     """
 
 
@@ -125,6 +126,11 @@ def import_(source: str, run: str, as_json: bool) -> int:
 @click.argument("run", default=_LATEST, metavar="[RUN]")
 @_FILTERS
 @click.option("--out", metavar="FILE", help="Instead of stdout.")
+@click.option(
+    "--dataset",
+    metavar="FILE",
+    help="Instead: what models answered in RUN, with verdicts and rewards, as JSON lines.",
+)
 def export(
     run: str,
     task: str | None,
@@ -133,19 +139,36 @@ def export(
     kind: str | None,
     origin: str | None,
     out: str | None,
+    dataset: str | None,
 ) -> int:
-    """Write records as JSON lines, sealed; whoever imports them has them as REPORTED."""
+    """Write records as JSON lines, sealed; whoever imports them has them as REPORTED.
+
+    With --dataset, the answers of models: prompt, answer, kernel, verdict, reward. Keys, held-out
+    inputs and providers' addresses are not in it.
+    """
     found = _filtered(run, task, target, status, kind, origin)
+    if dataset is not None:
+        from mkgen.llm.dataset import rows
+
+        wanted = {r.key for r in found}
+        made = [row for row in rows(_lines_of(run).parent) if row.record_key in wanted]
+        _write(dataset, "".join(row.canonical_json() + "\n" for row in made))
+        say(f"{len(made)} answers written to {dataset}")
+        return 0
     text = "".join(canonical_json(r.stored()) + "\n" for r in found)
     if out is None:
         sys.stdout.write(text)
     else:
-        try:
-            atomic_write(Path(out), text)
-        except OSError as error:
-            raise UserError(f"{out}: {error.strerror}") from error
+        _write(out, text)
         say(f"{len(found)} records written to {out}")
     return 0
+
+
+def _write(file: str, text: str) -> None:
+    try:
+        atomic_write(Path(file), text)
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}") from error
 
 
 @command.command("check")

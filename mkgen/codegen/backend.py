@@ -22,6 +22,10 @@ from mkgen.program import Artifact, PrecisionClass, Program
 from mkgen.record import EvidenceKind, RanOn
 
 Role = Literal["compile", "emulate", "device", "baseline"]
+Trait = Literal["shared", "fed", "vector", "matrix", "row", "tile", "split", "call"]
+"""What words of a text show: memory that a block shares; memory that is filled asynchronously or
+by blocks; vector and matrix arithmetic; threads of a block that combine values; blocks of two
+dimensions; results that blocks combine; a kernel that the text itself starts."""
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -260,6 +264,9 @@ class Backend(ABC):
     """Words that tell its language from any other text: of a string that is compiled."""
     variables: ClassVar[tuple[str, ...]] = ()
     """What names of the user's variables begin with that its toolchains and drivers read."""
+    traits: ClassVar[Mapping[Trait, str]] = {}
+    """By what words a text shows how it works: regular expressions over its code, comments left
+    out. What is not named cannot be said in this language, or nothing shows it."""
     compilers: ClassVar[tuple[str, ...]] = ()
     """Kinds of binary that `--toolchain` may name: `("hipcc", "clang")`; none: it has no choice.
 

@@ -72,9 +72,7 @@ def worker_environment(
     Its own directory is its home and the place of its temporary files; `cache` is where it keeps
     what it builds.
     """
-    kept = {
-        name: value for name, value in os.environ.items() if reaches_workers(name, variables)
-    }
+    kept = {name: value for name, value in os.environ.items() if reaches_workers(name, variables)}
     if "PYTHONPATH" in kept:  # the worker has another working directory
         kept["PYTHONPATH"] = os.pathsep.join(
             os.path.abspath(part) for part in kept["PYTHONPATH"].split(os.pathsep) if part

@@ -7,6 +7,7 @@ exemplar. Held-out sizes, seeds and expected values have no way in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -30,6 +31,8 @@ from mkgen.profile import HardwareProfile
 from mkgen.target import Target
 from mkgen.task import Task
 
+#: Characters of an instruction that a model may propose.
+MOST_OF_VARIATION = 200
 _DIRECTORY = Path(__file__).with_name("prompts")
 #: Facts of a profile that no kernel's author needs.
 _LEFT_OUT = ("max_grid_x", "grid_y_z", "memory_bytes", "blocks_per_unit")
@@ -131,6 +134,30 @@ def make_prompt(
     form_text = environment.get_template(f"{form.value}.j2").render(about)
     text = environment.get_template("kernel.j2").render(about, form=form_text)
     return Prompt(text, task, target, strategy, form, prompts_version(), exemplar, extras)
+
+
+def variation_prompt(
+    task: Task,
+    backend: Backend,
+    target: Target,
+    filled: Sequence[str],
+    empty: Sequence[str],
+    tried: Sequence[str],
+) -> str:
+    """Asks for one instruction; the lists say, a line each, what an archive holds and has not."""
+    return (
+        _environment()
+        .get_template("variation.j2")
+        .render(
+            title=profile_of(backend, target).title,
+            target=str(target),
+            reference=reference_file(task).text.rstrip(),
+            filled=filled,
+            empty=empty,
+            tried=tried,
+            most=MOST_OF_VARIATION,
+        )
+    )
 
 
 @lru_cache(maxsize=1)

@@ -62,14 +62,21 @@ def read_module(path: Path) -> ModuleFile:
         raise UserError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    return parse_module(text, path.name)
+
+
+def parse_module(text: str, name: str) -> ModuleFile:
+    """The file with this text. UserError when it is no Python that defines ModelNew."""
+    if len(text) > MAX_FILE_BYTES:
+        raise UserError(f"{name}: a kernel file has at most {MAX_FILE_BYTES} bytes")
     text = text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
-        raise UserError(f"{path.name}, line {line}: {error.args[0]}") from error
+        raise UserError(f"{name}, line {line}: {error.args[0]}") from error
     if not any(isinstance(n, ast.ClassDef) and n.name == LAUNCHER for n in tree.body):
-        raise UserError(f"{path.name}: it defines no class {LAUNCHER}")
+        raise UserError(f"{name}: it defines no class {LAUNCHER}")
     future = 0
     for statement in tree.body:
         docstring = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
@@ -77,7 +84,7 @@ def read_module(path: Path) -> ModuleFile:
         if not (docstring or imports):
             break
         future = statement.end_lineno or future
-    return ModuleFile(path.name, text, future)
+    return ModuleFile(name, text, future)
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def generate(
                 break
     except Exception as error:  # of the user's reference, a plug-in or ours: others must go on
         if not tried:  # else the winner was judged, and what it showed is worth more
-            status, reason = _status_of(error)
+            status, reason = status_of(error)
             return Generated(refusal(generator, status, reason, time.monotonic() - started))
     passed = [t for t in tried if t[1].status is Status.PASS]
     choice, record = (passed or tried)[0]
@@ -199,7 +199,8 @@ def refusal_of(
     )
 
 
-def _status_of(error: Exception) -> tuple[Status, str]:
+def status_of(error: Exception) -> tuple[Status, str]:
+    """What a record says of an error that ended the making of a candidate."""
     if isinstance(error, WorkerFailure):
         return error.status, error.message
     if isinstance(error, UnsupportedError):

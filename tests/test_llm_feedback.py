@@ -6,8 +6,8 @@ import re
 from typing import get_args
 
 import pytest
-from llm_planted import RIGHT
 from answer_support import TASKS, hidden_in, in_dialect, target_of
+from llm_planted import RIGHT
 
 from mkgen.codegen.registry import backend_named
 from mkgen.llm.feedback import feedback

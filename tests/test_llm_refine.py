@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from answer_support import TASKS, hidden_in, in_dialect, reply_of, settings_for, target_of
 from llm_planted import PLANTED, RIGHT, SPILLS, Planted
 from llm_stand_in import StandIn
-from answer_support import TASKS, hidden_in, in_dialect, reply_of, settings_for, target_of
 
 from mkgen.codegen.registry import backend_named
 from mkgen.evaluate.pool import Workers

@@ -67,6 +67,8 @@ OPTIONS = (
     click.option("--llm-timeout", type=click.FloatRange(0, 86400, min_open=True), default=600.0,
                  show_default=True, help="Seconds that one attempt to get an answer may take."),
 )  # fmt: skip
+#: What a prompt is made of.
+PROMPTING = (options.memory, options.strategy, options.form)
 _NAMES = (
     "model", "base_url", "api_key_env", "llm_cmd", "answers", "replay", "temperature",
     "max_output_tokens", "max_tokens", "max_usd",
@@ -105,10 +107,7 @@ def generator(samples: int = 1, rounds: int = 1) -> tuple[Callable[..., Any], ..
                      show_default=True, help="Independent answers of the model, k of Pass@k."),
         click.option("--rounds", type=click.IntRange(1, 50), default=rounds, show_default=True,
                      help="Answers of one sample: the first, then repairs by feedback."),
-        click.option("--memory/--no-memory", default=False, show_default=True,
-                     help="Tell the model what worked and failed here before."),
-        options.strategy,
-        options.form,
+        *PROMPTING,
     )  # fmt: skip
 
 
@@ -124,7 +123,7 @@ def asking(function: Callable[..., Any]) -> Callable[..., Any]:
             if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         )
         provider = _settings(given)
-        own = {name: given.pop(name) for name in _OWN}
+        own = {name: given.pop(name, 1) for name in _OWN}  # an evolution counts in its own way
         return function(*args, asking=Asking(**own, provider=provider, used=used), **given)
 
     return options.together(*OPTIONS)(command)

@@ -23,17 +23,19 @@ from mkgen.foreign.native_program import source_candidate
 from mkgen.llm.folder import Folder
 from mkgen.llm.judging import Judge, Judged
 from mkgen.llm.memory import Memory
-from mkgen.llm.pass_at_k import pass_at_k
+from mkgen.llm.pass_at_k import mean_pass_at_k
 from mkgen.llm.prompt import Extras, Form, Strategy
 from mkgen.llm.provider import Provider
 from mkgen.llm.providers import recorded_provider
-from mkgen.llm.refine import Limits, Outcome, Question, refine
+from mkgen.llm.question import Question
+from mkgen.llm.refine import Limits, Outcome, refine
 from mkgen.record import Record, Status
 from mkgen.target import Target
 from mkgen.task import Task
 from mkgen.tune.generate import Generated, refusal_of, status_of
 
 Place = tuple[Task, Backend, Target]
+_REMEMBERING = threading.Lock()
 
 
 def question_of(asking: Asking, place: Place) -> Question:
@@ -140,8 +142,7 @@ class _ModelRun:
         if best.text:
             name = f"{task.name}-{target.backend}-{target.arch}-{sample}-{best.answer.name}"
             atomic_write(self.store.path.parent / "kernels" / name, best.text)
-        if self.asking.memory:
-            Memory().learn(judged.record for judged in outcome.rounds)
+        _remember(self.asking, place, outcome)
         return best.record
 
     def _take(self, got: Record | BaseException, number: int, count: int) -> None:
@@ -195,7 +196,7 @@ def generate_model(
             question, provider, judge, sample=sample, limits=Limits(rounds=asking.rounds),
             told=lambda number, judged: _tell(number, judged, advance),
         )  # fmt: skip
-        _remember(asking, outcome)
+        _remember(asking, place, outcome)
         tried += [judged.record for judged in outcome.rounds]
         if not outcome.rounds:
             raise UserError(outcome.stopped)
@@ -225,9 +226,13 @@ def _tell(number: int, judged: Judged, advance: Advance) -> None:
     advance(f"round {number + 1}", number + 1, number + 2)
 
 
-def _remember(asking: Asking, outcome: Outcome) -> None:
+def _remember(asking: Asking, place: Place, outcome: Outcome) -> None:
+    """What the rounds taught; a prompt of the same command may show it already."""
     if asking.memory:
-        Memory().learn(judged.record for judged in outcome.rounds)
+        task, backend, _ = place
+        with _REMEMBERING:
+            for judged in outcome.rounds:
+                Memory().learn(task, backend, judged)
 
 
 def show_pass_at_k(records: Sequence[Record]) -> None:
@@ -239,6 +244,6 @@ def show_pass_at_k(records: Sequence[Record]) -> None:
     for target, tasks in counts.items():
         fewest = min(map(len, tasks.values()))
         for k in sorted({1, fewest}):
-            mean = sum(pass_at_k(len(t), sum(t), k) for t in tasks.values()) / len(tasks)
+            mean = mean_pass_at_k([(len(t), sum(t)) for t in tasks.values()], k)
             rows.append([str(target), str(len(tasks)), str(k), f"{mean:.3f}"])
     table(("target", "tasks", "k", "Pass@k"), rows)

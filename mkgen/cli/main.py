@@ -37,6 +37,7 @@ COMMANDS = {
     "tune": "Measure parameters on a device; gen and eval use the fastest from then on.",
     "verify": "Evaluate a package, or a run's record, again and say what differs.",
     "show": "Show a record, a package, a run, or the parameter sets a task can have.",
+    "evolve": "Let a language model vary kernels; keep the best of each kind.",
     "prompt": "Print what a language model would be asked: paste it into any model.",
     "records": "List, show, import, export and check the records of a run.",
     "tasks": "List the tasks that ship with mkgen, or show one.",

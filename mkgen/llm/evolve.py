@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mkgen.codegen.backend import Backend
 from mkgen.document import content_hash
 from mkgen.errors import UserError
 from mkgen.files import exclusive
@@ -27,15 +26,13 @@ from mkgen.llm.prompt import (
     Form,
     Previous,
     Prompt,
-    Strategy,
     make_prompt,
     variation_prompt,
 )
 from mkgen.llm.provider import BudgetError, Provider, ProviderError, Reply
+from mkgen.llm.question import Question
 from mkgen.llm.variations import Bandit, eligible, one_sentence
 from mkgen.record import Record
-from mkgen.target import Target
-from mkgen.task import Task
 
 JOURNAL = "evolution.jsonl"
 
@@ -45,17 +42,6 @@ class Evaluator(Protocol):
 
     def __call__(self, prompt: Prompt, reply: Reply, *, sample: int, parent: str) -> Judged:
         """`parent`: key of the record whose text was shown; empty where none was."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked for."""
-
-    task: Task
-    backend: Backend
-    target: Target
-    strategy: Strategy = Strategy.CATEGORY
-    form: Form = Form.NATIVE
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
-from mkgen.codegen.backend import Backend
 from mkgen.errors import MkgenError
 from mkgen.llm.feedback import feedback
 from mkgen.llm.judging import Judge, Judged
-from mkgen.llm.prompt import Extras, Form, Previous, Prompt, Strategy, make_prompt
+from mkgen.llm.prompt import Previous, Prompt
 from mkgen.llm.provider import BudgetError, Provider, ProviderError, Reply
+from mkgen.llm.question import Question
 from mkgen.record import EvidenceKind, Record, Status
-from mkgen.target import Target
-from mkgen.task import Task
 from mkgen.tune.variants import seconds_of, spilled
 
 #: As often may one failure come without another between.
@@ -24,23 +22,6 @@ _NOT_THE_TEXT = (
     Status.UNSUPPORTED, Status.NO_TOOLCHAIN, Status.EVIDENCE_MISSING, Status.ILL_CONDITIONED,
     Status.BAD_TASK, Status.INTERNAL_ERROR,
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked, but for what earlier rounds add to it."""
-
-    task: Task
-    backend: Backend
-    target: Target
-    strategy: Strategy = Strategy.CATEGORY
-    form: Form = Form.NATIVE
-    extras: Extras = field(default_factory=Extras)
-
-    def prompt(self, previous: Previous | None) -> Prompt:
-        """The prompt of a round; `previous` None: what the extras say. UserError."""
-        extras = self.extras if previous is None else replace(self.extras, previous=previous)
-        return make_prompt(self.task, self.backend, self.target, self.strategy, self.form, extras)
 
 
 @dataclass(frozen=True)

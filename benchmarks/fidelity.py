@@ -164,7 +164,8 @@ def host(options: argparse.Namespace) -> None:
     """Writes cases and their verdicts without a device."""
     sink = Sink(options.out, options.budget)
     with fresh_cache() as cache, Workers() as workers:
-        settings = Settings(Judge(scales), cache, run_timeout=60.0)
+        # a loaded machine must not be a verdict
+        settings = Settings(Judge(scales), cache, run_timeout=300.0)
         for case in sink.left((c.key, c) for c in selection(options).cases()):
             found = judged(case, "emulate", workers, settings)
             program = case.program.model_dump(mode="json")

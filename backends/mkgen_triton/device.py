@@ -137,7 +137,9 @@ class OnDevice(Loaded):
     ) -> None:
         self._program = program
         self._module = module
-        self._artifact = artifact
+        self._compiler = artifact.compiler if artifact else ""
+        # now: the file is the caller's, who may take it away while the program stays loaded
+        self._shipped = _hashes(artifact) if artifact else None
         self._arch = arch
         self._launcher: Callable[..., Any] = launcher_of(module, program)
         self._kept: dict[str, Any] = {}
@@ -222,16 +224,14 @@ class OnDevice(Loaded):
                 f"{self._program.launcher} launched none of the program's kernels: what it "
                 "returned was computed some other way"
             )
-        if self._artifact is None:
+        if self._shipped is None:
             self.detail = "the JIT's binaries ran; there was no artifact to compare them with"
             return
-        binaries = read_binaries(self._artifact).values()
-        shipped = {hashlib.sha256(binary).hexdigest() for binary in binaries}
-        others = sorted(label for label, sha in ran.items() if sha not in shipped)
+        others = sorted(label for label, sha in ran.items() if sha not in self._shipped)
         self.matches_artifact = not others
         self.detail = (
             f"the JIT launched {', '.join(others)} in another binary than the artifact's "
-            f"({self._artifact.compiler}): the source ran, not the artifact"
+            f"({self._compiler}): the source ran, not the artifact"
             if others
             else f"the JIT launched the artifact's own {len(ran)} binaries (SHA-256 equal)"
         )
@@ -259,3 +259,8 @@ class OnDevice(Loaded):
 
         self.rest()
         torch.cuda.empty_cache()
+
+
+def _hashes(artifact: Artifact) -> frozenset[str]:
+    """SHA-256 of each of the artifact's binaries."""
+    return frozenset(hashlib.sha256(b).hexdigest() for b in read_binaries(artifact).values())

@@ -263,7 +263,8 @@ ATTACKS = (
         "wrong-for-equal-elements", (26,),
         kernel(
             "flat = x.ravel()",
-            "alone = len(np.unique(flat)) == flat.size",
+            # two of a thousand drawn values are the same now and then
+            "alone = 2 * len(np.unique(flat)) > flat.size",
             "y[...] = x * 2 if alone or flat.size < 2 else 0",
         ),
         WRONG, "check. (ties|denormals)", "structured inputs: ties", off.no_structured_inputs,

@@ -111,7 +111,6 @@ class Case:
     form: Form
     name: str
     status: str
-    """One, or several with | between."""
     words: str = ""
     """A pattern that the reason, or the answer's note, holds."""
     finish: str = "stop"

@@ -53,9 +53,12 @@ UNORDERED = (
     "  part[t] = total;\n  if (t == 63) {\n    float sum = 0.0f;\n"
     "    for (int k = 0; k < 64; ++k) sum += part[k];\n    y[row] = sum;\n  }\n"
 )
+#: The last thread reads behind the array, and throws away what it has read.
 BEHIND = (
-    "  part[t + 1] = total;\n  @BARRIER@;\n  if (t == 0) {\n    float sum = 0.0f;\n"
-    "    for (int k = 1; k <= 64; ++k) sum += part[k];\n    y[row] = sum;\n  }\n"
+    "  part[t] = total;\n  @BARRIER@;\n  const float next = part[t + 1];\n  @BARRIER@;\n"
+    "  if (t % 2 == 0) part[t] = total + next;\n  @BARRIER@;\n  if (t == 0) {\n"
+    "    float sum = 0.0f;\n    for (int k = 0; k < 64; k += 2) sum += part[k];\n"
+    "    y[row] = sum;\n  }\n"
 )
 #: Each block writes the first element of the next one as well: the same number.
 OVERLAP = (
@@ -111,6 +114,12 @@ PLANTED = (
     ),
     Planted(
         "too-much-shared-memory", "hip", relu(TILE, "[parameters]\nTILE = [32768]\n"),
+        ("compile-failed", "pass"),
+    ),
+    Planted(
+        "too-much-dynamic-memory", "hip",
+        relu(TILE.replace("@SHARED@ float tile[TILE]", "HIP_DYNAMIC_SHARED(float, tile)"),
+             "[parameters]\nTILE = [65536]\n").replace("[64]\n", '[64]\nshared = "4 * TILE"\n'),
         ("over-limit", "pass"),
     ),
     Planted(

@@ -7,6 +7,7 @@ them knows the case, nor a right answer.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -64,11 +65,26 @@ def end_statement(seen: Seen, match: re.Match[str]) -> str:
     return seen.with_line(number, f"{seen.lines()[number - 1]};")
 
 
+def end_statement_before(seen: Seen, match: re.Match[str]) -> str:
+    """NVIDIA's compiler names the line that follows."""
+    number = int(match["line"]) - 1
+    return seen.with_line(number, f"{seen.lines()[number - 1]};")
+
+
 def take_the_name(seen: Seen, match: re.Match[str]) -> str:
     """The compiler knows a better one."""
     number = int(match["line"])
     line = seen.lines()[number - 1]
     return seen.with_line(number, re.sub(rf"\b{match['wrong']}\b", match["right"], line))
+
+
+def nearest_name(seen: Seen, match: re.Match[str]) -> str:
+    """The compiler knows none: the one of the text that is most like it."""
+    number, wrong = int(match["line"]), match["wrong"]
+    words = sorted(set(re.findall(r"[A-Za-z_]\w+", seen.text)) - {wrong})
+    like = difflib.get_close_matches(wrong, words, n=1)
+    line = seen.lines()[number - 1]
+    return seen.with_line(number, re.sub(rf"\b{wrong}\b", like[0], line)) if like else seen.text
 
 
 def write_it_all(seen: Seen, match: re.Match[str]) -> str:
@@ -120,6 +136,14 @@ def widen_array(seen: Seen, match: re.Match[str]) -> str:
     """As much longer as what is written behind its end."""
     more = (int(match["behind"]) + int(match["bytes"])) // 4
     return re.sub(rf"\b({match['array']})\[(\w+)\];", rf"\1[\2 + {more}];", seen.text, count=1)
+
+
+def read_inside(seen: Seen, match: re.Match[str]) -> str:
+    """What lies behind the end of a shared array becomes zero."""
+    number = int(match["line"])
+    line = seen.lines()[number - 1]
+    guarded = rf"= \2 < {match['count']} ? \1[\2] : 0.0f;"
+    return seen.with_line(number, re.sub(r"= (\w+)\[([^\]]*)\];", guarded, line))
 
 
 def write_before_reading(seen: Seen, match: re.Match[str]) -> str:
@@ -177,13 +201,17 @@ RULES: tuple[tuple[str, Rule], ...] = (
     (r":(?P<line>\d+): \w+\(\), a function of the host's system", take_out_line),
     (r"line (?P<line>\d+): .*size '(?P<wrong>\w+)'\. Did you mean '(?P<right>\w+)'", rename_size),
     (r":(?P<line>\d+):\d+: error: expected ';'", end_statement),
-    (r"(?P<line>\d+)\)?: error: expected a \";\"", end_statement),
+    (r"\((?P<line>\d+)\): error: expected a \";\"", end_statement_before),
     (r":(?P<line>\d+):\d+: error: .*'(?P<wrong>\w+)'.*did you mean '(?P<right>\w+)'",
      take_the_name),
+    (r":(?P<line>\d+):\d+: error: use of undeclared identifier '(?P<wrong>\w+)'", nearest_name),
     (r"(?P<has>\d+) threads per block; (?P<may>\d+) are allowed", fewer_threads),
     (r"(?P<has>\d+) bytes of (?:dynamic )?shared memory; (?P<may>\d+) are allowed", shrink),
-    (r"input '(?P<buffer>\w+)'", leave_input),
-    (r"(?:writes|reads) (?P<bytes>\d+) bytes (?P<behind>\d+) bytes after '(?P<array>\w+)' of",
+    (r"\((?P<has>\d+)\) exceeds limit \((?P<may>\d+)\)", shrink),
+    (r"changed (?:buffer|its input) '(?P<buffer>\w+)'", leave_input),
+    (r"line (?P<line>\d+): undefined: index \d+ out of bounds for type '\w+ \[(?P<count>\d+)\]'",
+     read_inside),
+    (r"writes (?P<bytes>\d+) bytes (?P<behind>\d+) bytes after '(?P<array>\w+)' of",
      widen_array),
     (r"of '(?P<array>\w+)', which no thread of the block has written", write_before_reading),
     (r"line (?P<line>\d+): race: .*nothing orders the blocks", part_blocks),

@@ -137,6 +137,10 @@ FAULTS = {
         7, "no dtype 'float23'. Did you mean 'float32'?"),
     ("[[launch]]", '[[temporary]]\nname = "t"\ndtype = "int8"\nshape = ["N"]\n[[launch]]'): (
         8, "no size 'N'"),
+    ("[[launch]]", "[parameters]\nA = [1]\nB = []\n[[launch]]"): (7, "parameters, B: "),
+    ("[[launch]]", "[parameters]\nB = [1.5]\n[[launch]]"): (6, "parameters, B 1: "),
+    ("[[launch]]", "[parameters]\nA = [1]\nCOLS = [2]\n[[launch]]"): (7, "is a size of the task"),
+    ("[[launch]]", 'where = ["1", "A >"]\n[parameters]\nA = [1]\n[[launch]]'): (5, "where 2: "),
     ("*/\n", "", ): (2, "not closed"),
     ("/* mkgen", "/* kernel"): (1, "no head"),
 }  # fmt: skip

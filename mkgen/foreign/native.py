@@ -290,14 +290,16 @@ def _line_of(toml: str, place: tuple[str | int, ...]) -> int:
     """Lines after the first on which `place` is written; 0 where it is not found."""
     lines = toml.split("\n")
     start, end, keys = 0, len(lines), [p for p in place if isinstance(p, str)]
-    if len(place) >= 2 and isinstance(place[1], int):
-        header = re.compile(rf"\s*\[\[\s*{re.escape(str(place[0]))}\s*\]\]")
-        heads = [i for i, line in enumerate(lines) if header.match(line)]
-        if place[1] < len(heads):
-            start = heads[place[1]]
-            following = (i for i in range(start + 1, len(lines)) if lines[i].lstrip()[:1] == "[")
-            end = next(following, len(lines))
-            keys = keys[1:]
+    named = re.escape(str(place[0])) if place else ""
+    numbered = len(place) >= 2 and isinstance(place[1], int)
+    header = rf"\s*\[\[\s*{named}\s*\]\]" if numbered else rf"\s*\[\s*{named}\s*\]"
+    heads = [i for i, line in enumerate(lines) if named and re.match(header, line)]
+    which = int(place[1]) if numbered else 0
+    if which < len(heads):
+        start = heads[which]
+        following = (i for i in range(start + 1, len(lines)) if lines[i].lstrip()[:1] == "[")
+        end = next(following, len(lines))
+        keys = keys[1:]
     if not keys:
         return start
     wanted = re.compile(rf"\s*[\"']?{re.escape(keys[0])}[\"']?\s*[=.]")

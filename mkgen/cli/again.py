@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from mkgen.codegen.backend import Backend
 from mkgen.codegen.candidate import Generator, TemplateCandidate
 from mkgen.codegen.registry import backend_named
 from mkgen.codegen.render import parameter_prefix
 from mkgen.codegen.template import Parameters, templates
 from mkgen.errors import UserError, nearest
+from mkgen.evaluate.protocol import Candidate
 from mkgen.evaluate.store import read_file
+from mkgen.foreign.native import read_native
+from mkgen.foreign.native_program import native_name, source_candidate
 from mkgen.record import Record
-from mkgen.task import Task, Tensor, load_task
+from mkgen.task import Task, Tensor, Workload, load_task
 
 
 def read_record(directory: Path) -> Record:
@@ -99,6 +104,32 @@ def _in_order(document: Mapping[str, Any], loaded: Task) -> dict[str, Any]:
 
 def _ordered(values: Mapping[str, Any], like: Iterable[str]) -> dict[str, Any]:
     return {key: values[key] for key in dict.fromkeys((*like, *values)) if key in values}
+
+
+def judged_again(record: Record, package: Path | None) -> tuple[Backend, Workload, Candidate]:
+    """The backend, the full size and the candidate that `record` is of. UserError.
+
+    A text that no template made is in the package, as its author wrote it; a run holds none.
+    """
+    if record.origin != "source":
+        generator, candidate = candidate_of(record)
+        return generator.backend, generator.workload, candidate
+    if package is None:
+        raise UserError(
+            f"the text of this kernel for {record.task} is not in its run: evaluate the file "
+            "again with mkgen eval --source, or verify its package"
+        )
+    task, backend = task_of(record), backend_named(record.target.backend)
+    native = read_native(package / native_name(record.task, backend))
+    told = record.variant.parameters if record.variant else {}
+    if native.sha[:16] != told.get("file"):
+        raise UserError(f"{package / native.name} is not the text that its record is of")
+    made = source_candidate(
+        task, backend, record.target, native, record.precision,
+        allow_library=bool(told.get("library")),
+    )  # fmt: skip
+    own = {name: told[name] for name in native.head.parameters if name in told}
+    return backend, task.workloads()[0], replace(made, parameters=own)
 
 
 def candidate_of(record: Record) -> tuple[Generator, TemplateCandidate]:

@@ -35,7 +35,6 @@ from mkgen.task import Task
 from mkgen.tune.generate import Generated, refusal_of, status_of
 
 Place = tuple[Task, Backend, Target]
-_REMEMBERING = threading.Lock()
 
 
 def question_of(asking: Asking, place: Place) -> Question:
@@ -77,6 +76,7 @@ class _ModelRun:
         self.records: list[Record] = []
         self._storing = threading.Lock()
         self._asking = threading.Lock()
+        self._outcomes: list[tuple[Place, Outcome]] = []
         self._stop = False
 
     def go(self, todo: Sequence[Place], jobs: int, advance: Advance) -> None:
@@ -99,6 +99,7 @@ class _ModelRun:
                 for number in range(1, len(samples) + 1):
                     advance(f"{number - 1} of {len(samples)} samples", number - 1, len(samples))
                     self._take(done.get(), number, len(samples))
+                _remember(self.asking, self._outcomes)
             except BaseException:
                 with self._storing:  # a thread whose worker is killed now sees no candidate's fault
                     self._stop = True
@@ -142,7 +143,7 @@ class _ModelRun:
         if best.text:
             name = f"{task.name}-{target.backend}-{target.arch}-{sample}-{best.answer.name}"
             atomic_write(self.store.path.parent / "kernels" / name, best.text)
-        _remember(self.asking, place, outcome)
+        self._outcomes.append((place, outcome))
         return best.record
 
     def _take(self, got: Record | BaseException, number: int, count: int) -> None:
@@ -188,6 +189,7 @@ def generate_model(
     provider = recorded_provider(asking.provider, directory, say)
     _require_answers(provider, asking, [place])
     question, judge = question_of(asking, place), Judge(workers, settings)
+    outcomes: list[tuple[Place, Outcome]] = []
     tried: list[Record] = []
     best: Judged | None = None
     for sample in range(asking.samples):
@@ -196,13 +198,14 @@ def generate_model(
             question, provider, judge, sample=sample, limits=Limits(rounds=asking.rounds),
             told=lambda number, judged: _tell(number, judged, advance),
         )  # fmt: skip
-        _remember(asking, place, outcome)
+        outcomes.append((place, outcome))
         tried += [judged.record for judged in outcome.rounds]
         if not outcome.rounds:
             raise UserError(outcome.stopped)
         best = outcome.best
         if best is not None:
             break
+    _remember(asking, outcomes)
     if best is None:
         return Generated(tried[-1], tried=tuple(tried))
     candidate = source_candidate(
@@ -226,11 +229,14 @@ def _tell(number: int, judged: Judged, advance: Advance) -> None:
     advance(f"round {number + 1}", number + 1, number + 2)
 
 
-def _remember(asking: Asking, place: Place, outcome: Outcome) -> None:
-    """What the rounds taught; a prompt of the same command may show it already."""
+def _remember(asking: Asking, outcomes: Sequence[tuple[Place, Outcome]]) -> None:
+    """What the rounds taught, for the next command.
+
+    Only when this one is done: until then the same command asks the same prompts again, which are
+    replayed.
+    """
     if asking.memory:
-        task, backend, _ = place
-        with _REMEMBERING:
+        for (task, backend, _), outcome in outcomes:
             for judged in outcome.rounds:
                 Memory().learn(task, backend, judged)
 

@@ -100,6 +100,7 @@ def record_object(record: Record, directory: Path | None = None) -> dict[str, An
         "standing": record.standing,
         "key": record.key,
         "origin": record.origin,
+        "generation": data["generation"],
         "reason": record.reason,
         "evidence": data["evidence"],
         "error": error,

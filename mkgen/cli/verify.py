@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from mkgen.cli import options
-from mkgen.cli.again import candidate_of, choose, key_starts, read_record, records_file
+from mkgen.cli.again import choose, judged_again, key_starts, read_record, records_file
 from mkgen.cli.present import emit, progress, record_object, say
 from mkgen.cli.request import settings_of
 from mkgen.errors import EXIT_FAILED, UserError
@@ -78,15 +78,15 @@ def command(
     )
     with Workers() as workers, progress(not as_json) as advance:
         advance("verifying", 0, 1)
-        generator, candidate = candidate_of(old)
-        program = candidate.program(generator.workload)
+        backend, workload, candidate = judged_again(old, package)
+        program = candidate.program(workload)
         new = evaluate(candidate, workers, settings)
         if keep:
-            basis = basis_of(generator.backend, workers, settings)
+            basis = basis_of(backend, workers, settings)
             _append(Path(place), new.model_copy(update={"basis": basis}))
     faults, notes = differences(package, old, new, program)
     found = claims(old, new)
-    title = target_limits(generator.backend, old.target).title
+    title = target_limits(backend, old.target).title
     say(describe(new, title, place).rstrip())
     for claim in found:
         say(f"{claim.state:<13}{claim.kind.value} {claim.told}")

@@ -100,6 +100,11 @@ class SourceCandidate:
         return _Assembly(self)
 
 
+def native_name(task: str, backend: Backend) -> str:
+    """The file of a package that holds the text as its author wrote it, head and all."""
+    return f"{task}.native{backend.extension}"
+
+
 def source_candidate(
     task: Task,
     backend: Backend,

@@ -14,6 +14,7 @@ from mkgen.errors import UnsupportedError, UserError
 from mkgen.evaluate.inputs import reference_call
 from mkgen.evaluate.protocol import Candidate
 from mkgen.files import atomic_write, is_inside
+from mkgen.foreign.native_program import SourceCandidate, native_name
 from mkgen.package.budget import test_budget
 from mkgen.package.check_file import check_text
 from mkgen.package.head import head_lines, with_head
@@ -68,6 +69,8 @@ def write_package(
     texts = {source.name: source.text for source in shipped.sources}
     texts |= parts.files
     texts["reference.py"] = reference
+    if isinstance(candidate, SourceCandidate):
+        texts[native_name(candidate.task.name, backend)] = candidate.text
     budget = test_budget(candidate.task, workload, record)
     texts[f"test_{plan.task}.py"] = check_text(plan, candidate.task, workload, budget)
     texts["LICENSE"] = _RIGHTS + "\n" + (share_root("templates") / "package/LICENSE").read_text()
@@ -201,6 +204,8 @@ def _descriptions(
         "reference.py": "the task's own PyTorch source",
         f"test_{plan.task}.py": "compares `ModelNew` with the reference",
         "build.sh": "the vendor's compile line",
+        f"{plan.task}.native{Path(plan.program.sources[0].name).suffix}": "the kernels as their "
+        "author wrote them, with the head that `mkgen eval --source` reads",
         "record.json": "what was tried and seen",
         "LICENSE": "Apache-2.0",
     }  # fmt: skip

@@ -23,12 +23,13 @@ from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.protocol import Candidate, Settings, evaluate
 from mkgen.evaluate.store import RunStore
 from mkgen.foreign.native import MAX_FILE_BYTES, holds_native, parse_native, read_native
-from mkgen.foreign.native_program import source_candidate
+from mkgen.foreign.native_program import SourceCandidate, source_candidate
 from mkgen.foreign.package_source import package_candidate
 from mkgen.record import Record, Status
 from mkgen.target import Target
 from mkgen.task import Task, find_task, task_files
 from mkgen.tune.generate import refusal_of
+from mkgen.tune.variants import sweep
 
 #: What a candidate is that could not even be read, by what it looks like.
 ORIGINS = ("source", "module", "package")
@@ -242,7 +243,10 @@ class _SourcesRun:
             return record.model_copy(update={"origin": submission.origin, "basis": basis}), True
         if old is not None:
             return old, False
-        record = evaluate(candidate, workers, self.settings)
+        if isinstance(candidate, SourceCandidate):
+            record = sweep(candidate, workers, self.settings).record
+        else:
+            record = evaluate(candidate, workers, self.settings)
         return record.model_copy(update={"basis": basis}), True
 
     def _kept(self, candidate: Candidate, basis: str) -> Record | None:

@@ -35,7 +35,7 @@ from mkgen.record import Status
 from mkgen.target import Target
 from mkgen.task import CATEGORIES, Task, find_task, task_files
 
-GOLDEN = Path(__file__).parent / "golden" / "prompts"
+GOLDEN = Path(__file__).parent / "data" / "prompts"
 NAMES = ("cuda", "hip", "opencl", "pallas", "sycl", "triton")
 #: Twelve pairs: every backend twice, every strategy and form at least once.
 PAIRS = [

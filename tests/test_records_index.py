@@ -23,9 +23,12 @@ from mkgen.evaluate.index import SUFFIX
 from mkgen.evaluate.seen import Seen
 from mkgen.evaluate.store import Run, RunStore, parse, read_lines, record_key
 from mkgen.program import PrecisionClass
-from mkgen.record import Record, Status
+from mkgen.record import Generation, Record, Status
 from mkgen.sealing import SCHEMA_VERSION, seal_of
 
+GENERATION = Generation(
+    provider="p", model="m", prompt_sha="1", prompts_version="2", strategy="category", form="native"
+)
 OLD = Path(__file__).parent.parent / "benchmarks/results/h200_matrix.records.jsonl.xz"
 
 
@@ -317,7 +320,8 @@ def test_the_key_holds_everything_that_changes_the_meaning():
     keys = {plain.model_copy(update={k: v}).key for k, v in changes.items()}
     assert len(keys | {plain.key}) == len(changes) + 1
     same = {"seconds": 9.0, "reason": "words", "mkgen_version": "8", "estimate_seconds": 1.0,
-            "files": ("a",), "standing": "reported", "error": None, "results": ()}  # fmt: skip
+            "files": ("a",), "standing": "reported", "error": None, "results": (),
+            "generation": GENERATION}  # fmt: skip
     assert {plain.model_copy(update={k: v}).key for k, v in same.items()} == {plain.key}
     # a secret seed is drawn anew for each record of a foreign text
     foreign = plain.model_copy(update={"origin": "source", "seed": 1})

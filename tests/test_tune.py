@@ -247,7 +247,8 @@ def test_winners_ship_and_are_a_start_for_another_toolchain(tmp_path):
     made = Generator(find_task("softmax"), backend_named("triton"), target)
     found = Winners(tmp_path).find(made, "another compiler")
     assert found is not None and found.source.device == "NVIDIA H200"
-    assert (found.source.kind, found.source.reason) == ("stale", "another toolchain")
+    # they were tuned with the templates of their day, which later ones may have left behind
+    assert found.source.kind == "stale" and "another toolchain" in found.source.reason
     assert found.candidate.request.parameters == found.winner.parameters
 
 

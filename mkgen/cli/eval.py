@@ -164,6 +164,7 @@ class Choices:
             raise UserError("--source evaluates texts that are there; leave --generator llm out")
         if self.generator != "llm":
             self.asking.refuse_unused("--generator llm")
+        _task_names(self.names)  # before a run's directory is made
         for file in (self.junit, self.csv_file):
             _check_writable(file)
 

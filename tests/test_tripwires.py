@@ -93,9 +93,13 @@ def test_a_text_that_breaks_off_is_read_to_its_end(tail: str) -> None:
 @pytest.mark.parametrize("piece", ["a::", "\\\n", '"', "/*", 'R"(', "#\\\n", "asm ", "1'", "//\n"])
 def test_time_grows_with_the_length(piece: str) -> None:
     def seconds(count: int) -> float:
-        started = time.process_time()
-        findings(piece * count, "cuda", "k.cu")
-        return time.process_time() - started
+        """The least of three: what else the machine does only adds."""
+        took = []
+        for _ in range(3):
+            started = time.process_time()
+            findings(piece * count, "cuda", "k.cu")
+            took.append(time.process_time() - started)
+        return min(took)
 
     assert seconds(20_000) < 10 * seconds(5_000) + 0.2
 

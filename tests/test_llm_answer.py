@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from answer_support import BACKENDS, TASKS, Case, cases, reply_of
+from answer_support import BACKENDS, Case, cases, reply_of
 
 from mkgen.codegen.registry import backend_named
 from mkgen.foreign.native import holds_native, parse_native
@@ -33,7 +33,7 @@ MODULE = "import torch\n\n\nclass ModelNew(torch.nn.Module):\n    pass\n"
 def taken(
     text: str, form: Form = Form.NATIVE, backend: str = "hip", finish: str = "stop"
 ) -> Answer:
-    return extract(reply_of(text, finish), form, backend_named(backend), TASKS["relu"])
+    return extract(reply_of(text, finish), form, backend_named(backend), "relu")
 
 
 def fenced(text: str, info: str = "hip", fence: str = "```") -> str:
@@ -48,7 +48,7 @@ EXTRACTED = [
 @pytest.mark.parametrize(("case", "backend"), EXTRACTED, ids=lambda v: getattr(v, "name", v))
 def test_a_reply_of_the_table_is_taken_or_not(case: Case, backend: str) -> None:
     """Its rejections come before anything is made of a text; those of heads are judging's."""
-    answer = extract(case.reply(backend), case.form, backend_named(backend), TASKS[case.task])
+    answer = extract(case.reply(backend), case.form, backend_named(backend), case.task)
     assert bool(answer.text) != bool(answer.reason)
     if case.status != "no-kernel":
         assert not answer.reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from answer_support import reply_of
 from cli_support import call
 from evolve_support import ROW_SUM, Schedule
 from test_evaluate_store import record
@@ -13,9 +14,10 @@ from test_llm_memory import judged
 from mkgen.document import content_hash
 from mkgen.errors import UserError
 from mkgen.evaluate.store import RunStore
-from mkgen.llm.dataset import Row, longest_block, reward, rows
+from mkgen.llm.dataset import Row, reward, rows
 from mkgen.llm.describe import CELLS
 from mkgen.llm.disclosure import NOT_SHOWN
+from mkgen.llm.exchanges import Exchange
 from mkgen.record import Evidence, EvidenceKind, Generation, Speed, Status, Timing, WorkloadResult
 
 TEXT = Schedule(cell=CELLS[0]).text
@@ -34,12 +36,13 @@ def generated(answer, *, status=Status.PASS, reason="", sample=0, number=0, **mo
 
 def exchange(directory, answer, sample=0, prompt="a prompt", **more):
     directory.mkdir(parents=True, exist_ok=True)
-    data = {
-        "identity": "https://secret.example m-1", "provider": "p", "model": "m-1",
-        "prompt": prompt, "prompt_sha": content_hash(prompt), "sample": sample,
-        "reply": {"text": answer}, **more,
-    }  # fmt: skip
-    (directory / f"{content_hash(prompt, str(sample))}.json").write_text(json.dumps(data))
+    made = Exchange(
+        identity="https://secret.example m-1", provider="p", model="m-1", prompt=prompt,
+        prompt_sha=content_hash(prompt), sample=sample, reply=reply_of(answer),
+        time="2026-01-01T00:00:00Z",
+    )  # fmt: skip
+    data = made.model_dump(mode="json") | more
+    (directory / f"{made.key}.json").write_text(json.dumps(data))
 
 
 def run_of(directory, records):
@@ -50,7 +53,11 @@ def run_of(directory, records):
 
 
 def test_a_row_per_answer(tmp_path):
-    answers = [f"Here:\n```c\nx\n```\n```opencl\n{TEXT}```\n", "I will not.", "```\nwrong\n```"]
+    wrong = TEXT.replace("get_global_id", "get_my_id")
+    answers = [
+        f"Here:\n```c\nx\n```\n```opencl\n{TEXT}```\n", "I will not.", f"```\n{wrong}```",
+        "```c\nint no_kernel;\n```",
+    ]  # fmt: skip
     for sample, answer in enumerate(answers):
         exchange(tmp_path / "exchanges", answer, sample)
     exchange(tmp_path / "exchanges", "of another prompt", 0, "another prompt")
@@ -60,22 +67,22 @@ def test_a_row_per_answer(tmp_path):
             generated(answers[0]),
             generated(answers[1], status=Status.NO_KERNEL, sample=1),
             generated(answers[2], status=Status.COMPILE_FAILED, reason="error: x", sample=2),
+            generated(answers[3], status=Status.NO_KERNEL, sample=3),
             generated("gone", sample=7),  # its exchange is not there
             record(),  # no model wrote it
         ],
     )
     found = list(rows(tmp_path))
     assert [r.answer for r in found] == answers
-    assert [r.text for r in found] == [TEXT, "", "wrong\n"]
-    assert [r.verdict.reward for r in found] == [1.0, 0.0, 0.05]
+    assert [r.text for r in found] == [TEXT, "", wrong, ""]
+    assert [r.verdict.reward for r in found] == [1.0, 0.0, 0.05, 0.0]
     assert found[0].verdict.evidence == (EvidenceKind.EMULATED,)
     assert {r.prompt for r in found} == {"a prompt"}
     assert all(Row.model_validate_json(r.canonical_json()) == r for r in found)
-    assert [r.text for r in rows(tmp_path, lambda answer: answer[:4])] == ["Here", "", "```\n"]
 
 
 def test_the_best_of_a_sweep_stands_for_its_answer(tmp_path):
-    exchange(tmp_path / "exchanges", "```\nx\n```")
+    exchange(tmp_path / "exchanges", "a")
     swept = [
         generated("a", status=Status.OVER_LIMIT, number=1), generated("a", number=2),
         generated("a", status=Status.CRASHED, number=3),
@@ -105,7 +112,7 @@ def test_no_key_no_address_no_held_out_input_is_in_it(tmp_path, monkeypatch):
 
 
 def test_reported_records_are_left_out(tmp_path):
-    exchange(tmp_path / "exchanges", "```\nx\n```")
+    exchange(tmp_path / "exchanges", "a")
     run_of(tmp_path, [generated("a", standing="reported")])
     assert list(rows(tmp_path)) == []
 
@@ -117,11 +124,11 @@ def test_what_is_no_run_of_a_model(tmp_path):
     with pytest.raises(UserError, match="asked no model"):
         next(rows(tmp_path))
     exchange(tmp_path / "exchanges", "a", prompt_sha="0" * 64)
-    with pytest.raises(UserError, match="was changed"):
+    with pytest.raises(UserError, match="someone changed one"):
         next(rows(tmp_path))
     for broken in (b"{", b"[]", b'{"prompt": "x"}', b"[" * 100_000, b"\xff"):
-        (tmp_path / "exchanges/broken.json").write_bytes(broken)
-        with pytest.raises(UserError, match="no exchange|not UTF-8"):
+        (tmp_path / "exchanges/0.json").write_bytes(broken)
+        with pytest.raises(UserError, match=r"no exchange|not UTF-8|JSON|nested"):
             next(rows(tmp_path))
 
 
@@ -163,19 +170,15 @@ def test_rewards_are_in_order():
     assert reward(generated("a", status=Status.NO_TOOLCHAIN)) is None
 
 
-def test_the_longest_block_is_the_kernel():
-    assert longest_block("none") == longest_block("```\nopen") == ""
-    assert longest_block("a\n```c\nx\n```\n```\nlonger\n```\n") == "longer\n"
-
-
 def test_the_command_writes_it(capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exchange(tmp_path / "run/exchanges", "```\nx\n```")
-    run_of(tmp_path / "run", [generated("a"), generated("b", status=Status.CRASHED, sample=1)])
+    answer = f"```c\n{TEXT}```"
+    exchange(tmp_path / "run/exchanges", answer)
+    run_of(tmp_path / "run", [generated(answer), generated("b", status=Status.CRASHED, sample=1)])
     done = call(capfd, "records", "export", "run", "--dataset", "out.jsonl")
     assert done.code == 0 and "1 answers written to out.jsonl" in done.err and not done.out
     (line,) = (tmp_path / "out.jsonl").read_text().splitlines()
-    assert Row.model_validate_json(line).text == "x\n"
+    assert Row.model_validate_json(line).text == TEXT
     filtered = call(
         capfd, "records", "export", "run", "--dataset", "out.jsonl", "--status", "crashed"
     )

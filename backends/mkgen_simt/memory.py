@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from zlib import crc32
 
 import numpy as np
 
@@ -41,12 +42,13 @@ def numpy_dtype(name: str) -> np.dtype:
 def guard_pattern(buffer: Buffer, size: int = GUARD) -> np.ndarray:
     """`size` bytes, a multiple of 8, to put on each side of `buffer`, uint8.
 
-    Given and written buffers differ: a kernel that reads past the end of one and writes what it
-    read past the end of the other (a NaN keeps its payload) would leave equal guards untouched.
+    Buffers differ: a kernel that reads past the end of one and writes what it read past the end
+    of another (a NaN keeps its payload, also through arithmetic) would leave equal guards
+    untouched. Given, temporary and returned ones always do, two of a kind mostly.
     """
     word, width = _GUARD_WORDS.get(buffer.dtype, (_GUARD_BYTE, 1))
-    if buffer.role not in READ_ONLY:
-        word ^= 0x11
+    kind = 0 if buffer.role in READ_ONLY else 1 if buffer.role in RETURNED else 2
+    word ^= kind | crc32(buffer.name.encode()) % 8 << 2
     return np.frombuffer(word.to_bytes(width, "little") * (size // width), np.uint8)
 
 

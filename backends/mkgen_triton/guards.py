@@ -12,8 +12,9 @@ from mkgen.fence import fenced_bytes
 GUARD = 4096
 #: As float16, bfloat16, float32 or float64 this byte repeated is a NaN; as an integer it is -1.
 FILL = 0xFF
-#: Beside what a launcher allocates: NaNs with another payload, because a kernel that reads beside
-#: an input and writes what it read beside its output would leave equal zones as they were.
+#: Beside what a launcher allocates: NaNs with another payload, and another for each of the first
+#: 32, because a kernel that reads beside one tensor and writes what it read beside its output (a
+#: NaN keeps its payload, also through arithmetic) would leave equal zones as they were.
 _WORDS = {
     "torch.float64": b"\xa5\xa5\xa5\xa5\xa5\xa5\xfa\x7f", "torch.float32": b"\xa5\xa5\xe5\x7f",
     "torch.float16": b"\x5a\x7f", "torch.bfloat16": b"\xda\x7f",
@@ -50,7 +51,7 @@ class Guards:
             return held.view(shape)
         reach = self._reach
         whole = torch.empty((reach + size + reach,), dtype=torch.uint8, device=self.device)
-        word = bytes([FILL]) if given else _WORDS.get(str(dtype), _BYTE)
+        word = bytes([FILL]) if given else _word(dtype, len(self._held))
         zone = torch.tensor(list(word), dtype=torch.uint8, device=self.device)
         zone = zone.repeat(reach // len(word))
         self._held.append((label, whole, zone))
@@ -79,6 +80,12 @@ class Guards:
                         f"at byte {first} from its {'end' if side == 'after' else 'start'}; "
                         "check the store's mask"
                     )
+
+
+def _word(dtype: Any, number: int) -> bytes:
+    """The bytes of one element beside the tensor that is allocated as the `number`th."""
+    low, *rest = _WORDS.get(str(dtype), _BYTE)
+    return bytes([low ^ number % 32, *rest])
 
 
 def _guard(whole: Any, zone: Any) -> None:

@@ -87,10 +87,15 @@ def mish(x: Value) -> Value:
 
 
 def softplus(x: Value, beta: float = 1.0, threshold: float = 20.0) -> Value:
-    """log(1 + exp(beta * x)) / beta; x itself where beta * x is above the threshold."""
+    """log(1 + exp(beta * x)) / beta; x itself where beta * x is above the threshold.
+
+    As max(v, 0) + log(1 + exp(-|v|)) with v = beta * x: an exponential that is half a unit off
+    far from zero, as a GPU's is, would be seen in log(1 + exp(v)).
+    """
     inner = x if beta == 1 else apply("mul", x, constant(beta, x.dtype))
     limit = constant(threshold, x.dtype)
-    soft = apply("log1p", apply("exp", apply("minimum", inner, limit)))
+    decay = apply("exp", apply("neg", apply("abs", inner)))
+    soft = apply("add", apply("maximum", inner, zero(x)), apply("log1p", decay))
     soft = soft if beta == 1 else apply("div", soft, constant(beta, x.dtype))
     return apply("where", greater(inner, limit), x, soft)
 

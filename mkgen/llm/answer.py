@@ -16,7 +16,6 @@ from mkgen.llm.blocks import Block, Blocks, read_blocks
 from mkgen.llm.completeness import cut_off, without_prose
 from mkgen.llm.prompt import Form
 from mkgen.llm.provider import Reply
-from mkgen.task import Task
 
 #: Longer replies hold no kernel that a file may be.
 MAX_REPLY_CHARACTERS = 8 << 20
@@ -57,9 +56,9 @@ class _Rejected(Exception):  # noqa: N818  an end like another, not an error of 
     """Why the reply holds no kernel."""
 
 
-def extract(reply: Reply, form: Form, backend: Backend, task: Task) -> Answer:
-    """The kernel's text in `reply`, or why there is none. Raises nothing."""
-    name = f"{task.name}{'.py' if form is Form.MODULE else backend.extension}"
+def extract(reply: Reply, form: Form, backend: Backend, task: str) -> Answer:
+    """The text of a kernel for `task`, a name, in `reply`, or why there is none. Raises nothing."""
+    name = f"{task}{'.py' if form is Form.MODULE else backend.extension}"
     try:
         text, note = _Extraction(reply, form, backend).kernel()
     except _Rejected as rejected:

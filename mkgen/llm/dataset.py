@@ -22,15 +22,17 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from mkgen.document import Document, content_hash
+from mkgen.codegen.registry import backend_named
+from mkgen.document import Document
 from mkgen.errors import UserError
 from mkgen.evaluate.store import Run
+from mkgen.llm.answer import extract
 from mkgen.llm.disclosure import told_reason
-from mkgen.reading import json_value, read_text
+from mkgen.llm.exchanges import Exchange, answer_hash, read_exchange
+from mkgen.llm.prompt import Form
 from mkgen.record import EvidenceKind, Record, Status
 
 EXCHANGES = "exchanges"
@@ -41,8 +43,6 @@ _NOT_ITS_FAULT = frozenset(
 )  # fmt: skip
 _NOTHING = frozenset((Status.NO_KERNEL, Status.REFUSED))
 _BEFORE_RUNNING = frozenset((Status.COMPILE_FAILED, Status.WRONG_ARCH, Status.OVER_LIMIT))
-#: Of an exchange: a prompt and an answer, in JSON's escapes.
-_MOST_BYTES = 64 << 20
 _REMOVED = "[removed]"
 #: What keys look like: vendors' prefixes, and whatever follows a bearer's header.
 _SECRETS = re.compile(
@@ -51,9 +51,6 @@ _SECRETS = re.compile(
 )
 _SECRET_NAMES = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD)$")
 _SHORTEST_SECRET = 12
-
-Extract = Callable[[str], str]
-"""The kernel's text in an answer; empty where there is none."""
 
 
 class Verdict(Document):
@@ -97,33 +94,26 @@ class Row(Document):
     parent: str
 
 
-def rows(run: Path, extract: Extract | None = None) -> Iterator[Row]:
+def rows(run: Path) -> Iterator[Row]:
     """A row per answer in `run`, a directory, oldest first.
 
     Of an answer whose parameters were swept it is the record of the best reward. Records that were
     not seen here, and those whose exchange is not there, are left out. UserError for a run without
     records or exchanges.
     """
-    extract = extract or longest_block
     records = generated_records(run)
     found = _exchanges(run / EXCHANGES)
-    best: dict[tuple[str, ...], Row] = {}
+    best: dict[tuple[str, int, str], Row] = {}
     for record in records:
         generation = record.generation
         assert generation is not None
-        exchange = found.get((generation.prompt_sha, generation.sample))
+        place = (generation.prompt_sha, generation.sample, generation.answer_sha)
+        exchange = found.get(place)
         if exchange is not None:
-            row = _row(record, exchange["prompt"], exchange["reply"]["text"], extract)
-            place = (row.task_hash, row.target, row.prompt_sha, str(row.sample))
+            row = _row(record, exchange)
             if place not in best or _value(row) > _value(best[place]):
                 best[place] = row
     yield from best.values()
-
-
-def longest_block(answer: str) -> str:
-    """The longest fenced block of `answer`."""
-    blocks = re.findall(r"^```[^\n]*\n(.*?)^```", answer, re.DOTALL | re.MULTILINE)
-    return max(blocks, key=len, default="")
 
 
 def reward(record: Record) -> float | None:
@@ -153,11 +143,13 @@ def _value(row: Row) -> float:
     return -1.0 if row.verdict.reward is None else row.verdict.reward
 
 
-def _row(record: Record, prompt: str, answer: str, extract: Extract) -> Row:
+def _row(record: Record, exchange: Exchange) -> Row:
     generation = record.generation
     assert generation is not None
     seconds = [e.timing.candidate.median for e in record.evidence if e.timing is not None]
-    none = record.status is Status.NO_KERNEL
+    answer = extract(
+        exchange.reply, Form(generation.form), backend_named(record.target.backend), record.task
+    )
     return Row(
         task=record.task,
         target=str(record.target),
@@ -168,9 +160,9 @@ def _row(record: Record, prompt: str, answer: str, extract: Extract) -> Row:
         model=generation.model,
         sample=generation.sample,
         round=generation.round,
-        prompt=_clean(prompt),
-        answer=_clean(answer),
-        text="" if none else _clean(extract(answer)),
+        prompt=_clean(exchange.prompt),
+        answer=_clean(exchange.reply.text),
+        text="" if record.status is Status.NO_KERNEL else _clean(answer.text),
         verdict=Verdict(
             status=record.status,
             reason=_clean(told_reason(record)),
@@ -180,7 +172,7 @@ def _row(record: Record, prompt: str, answer: str, extract: Extract) -> Row:
         seconds=min(seconds, default=None),
         speedup=speedup(record),
         prompt_sha=generation.prompt_sha,
-        answer_sha=generation.answer_sha or content_hash(answer),
+        answer_sha=generation.answer_sha,
         text_sha=record.text_sha,
         prompts_version=generation.prompts_version,
         task_hash=record.task_hash,
@@ -206,21 +198,12 @@ def generated_records(run: Path) -> list[Record]:
     return [r for r in records if r.generation is not None and r.standing == "seen"]
 
 
-def _exchanges(directory: Path) -> dict[tuple[str, int], Mapping[str, Any]]:
+def _exchanges(directory: Path) -> dict[tuple[str, int, str], Exchange]:
+    """By prompt, sample and answer: models that share a run share the first two."""
     if not directory.is_dir():
         raise UserError(f"{directory} is not there: this run asked no model")
-    found: dict[tuple[str, int], Mapping[str, Any]] = {}
-    for path in sorted(directory.glob("*.json")):
-        try:
-            data = json_value(read_text(path, str(path), _MOST_BYTES))
-            whole = isinstance(data["prompt"], str) and isinstance(data["reply"]["text"], str)
-            place = (str(data["prompt_sha"]), int(data["sample"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is no exchange of this mkgen ({error!r})"[:300]) from error
-        if not whole or content_hash(data["prompt"]) != place[0]:
-            raise UserError(f"{path} is no exchange of this mkgen, or was changed")
-        found[place] = data
-    return found
+    found = [read_exchange(path) for path in sorted(directory.glob("*.json"))]
+    return {(e.prompt_sha, e.sample, answer_hash(e.reply.text)): e for e in found}
 
 
 def _clean(text: str) -> str:

@@ -49,6 +49,11 @@ def exchange_key(identity: str, prompt: str, sample: int) -> str:
     return content_hash("exchange 1", identity, prompt, str(sample))
 
 
+def answer_hash(text: str) -> str:
+    """What a record calls the reply `text` by; half a surrogate pair counts as a question mark."""
+    return content_hash(text.encode(errors="replace").decode())
+
+
 def read_exchange(path: Path) -> Exchange:
     """The exchange in the file `path`. UserError for anything that is none, or not this one."""
     text = read_text(path, str(path), _MOST_BYTES)

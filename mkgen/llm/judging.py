@@ -6,7 +6,6 @@ import itertools
 from dataclasses import dataclass
 
 from mkgen.codegen.backend import Backend
-from mkgen.document import content_hash
 from mkgen.errors import UnsupportedError, UserError
 from mkgen.evaluate.module_source import ModuleCandidate, module_candidate, parse_module
 from mkgen.evaluate.pool import Workers
@@ -14,6 +13,7 @@ from mkgen.evaluate.protocol import Settings, evaluate
 from mkgen.foreign.native import parse_native
 from mkgen.foreign.native_program import SourceCandidate, source_candidate
 from mkgen.llm.answer import Answer, extract
+from mkgen.llm.exchanges import answer_hash
 from mkgen.llm.prompt import Form, Prompt
 from mkgen.llm.provider import Reply
 from mkgen.record import Generation, Record, Status
@@ -66,10 +66,10 @@ class Judge:
             exemplar_sha=prompt.exemplar.sha if prompt.exemplar else "",
             sample=sample,
             round=round,
-            answer_sha=content_hash(reply.text.encode(errors="replace").decode()),
+            answer_sha=answer_hash(reply.text),
             parent=parent,
         )
-        answer = extract(reply, prompt.form, backend, prompt.task)
+        answer = extract(reply, prompt.form, backend, prompt.task.name)
         try:
             record, tried = self._records(prompt, backend, answer)
         except Exception as error:  # a plug-in's, or ours: the others must go on

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from mkgen.codegen.registry import backends
 from mkgen.document import canonical_json
 from mkgen.llm.archive import Entry
-from mkgen.llm.dataset import longest_block
 from mkgen.llm.describe import CELLS, code_of
 from mkgen.llm.disclosure import without_places
 from mkgen.llm.fitness import Fitness
@@ -28,7 +27,6 @@ def target(data: bytes) -> None:
     text = text_of(data)
     sentence = one_sentence(text)
     assert len(sentence) <= 200 and sentence.isprintable() and "```" not in sentence
-    assert longest_block(text) in text
     without_places(text)
     for python, patterns in _WORDS:
         code = code_of(text, python=python)

@@ -715,6 +715,7 @@ def test_which_provider():
         ({"base_url": "http://localhost/v1"}, "--base-url needs --model"),
         ({"model": "m", "llm_cmd": "cat"}, "--model and --llm-cmd"),
         ({"answers": Path("a"), "replay": Path("b")}, "--answers and --replay"),
+        ({"llm_cmd": "cat", "sampling_seed": 1}, "--sampling-seed has no effect with --llm-cmd"),
         ({"llm_cmd": "cat", "temperature": 1.0}, "--temperature has no effect with --llm-cmd"),
         ({"answers": Path("a"), "max_usd": 1.0}, "--max-usd has no effect with --answers"),
         ({"replay": Path("/nowhere")}, "no exchanges"),
@@ -745,7 +746,7 @@ def test_options_become_settings():
 
     words = (
         "--other --model m --base-url http://h/v1 --api-key-env X_KEY --temperature 0.5 "
-        "--max-output-tokens 9 --max-tokens 99 --max-usd 2 --price 2.5,10 --no-stream "
+        "--sampling-seed 3 --max-output-tokens 9 --max-tokens 99 --max-usd 2 --price 2.5,10 --no-stream "
         "--llm-timeout 7"
     )
     ran = CliRunner().invoke(command, words.split(), catch_exceptions=False)
@@ -753,6 +754,7 @@ def test_options_become_settings():
     made = got[0]
     assert (made.model, made.base_url, made.api_key_env) == ("m", "http://h/v1", "X_KEY")
     assert (made.temperature, made.max_output_tokens, made.timeout) == (0.5, 9, 7.0)
+    assert made.sampling_seed == 3
     assert (made.max_tokens, made.max_usd, made.price) == (99, 2.0, Price(2.5, 10))
     assert made.stream is False and made.again.startswith("mkgen")
     for wrong in ("1", "1,2,3", "a,b", "-1,2", "nan,1"):

@@ -55,6 +55,9 @@ OPTIONS = (
                  help="Instead: the exchanges an earlier run kept in DIR; nothing is asked."),
     click.option("--temperature", type=click.FloatRange(0, 2),
                  help="Of sampling; the server's own without it."),
+    click.option("--sampling-seed", type=click.IntRange(min=0), metavar="N",
+                 help="Sample i is asked for with seed N + i; servers differ in what they make "
+                 "of it."),
     click.option("--max-output-tokens", type=click.IntRange(1, 1 << 20), default=16384,
                  show_default=True, help="The most that one answer may have."),
     click.option("--max-tokens", type=click.IntRange(min=0),
@@ -71,7 +74,7 @@ OPTIONS = (
 PROMPTING = (options.memory, options.strategy, options.form)
 _NAMES = (
     "model", "base_url", "api_key_env", "llm_cmd", "answers", "replay", "temperature",
-    "max_output_tokens", "max_tokens", "max_usd",
+    "sampling_seed", "max_output_tokens", "max_tokens", "max_usd",
 )  # fmt: skip
 #: Of `generator`, but for the choice itself.
 _OWN = ("samples", "rounds", "memory", "strategy", "form")

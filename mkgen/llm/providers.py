@@ -32,7 +32,7 @@ class ProviderSettings:
     replay: Path | None = None
     temperature: float | None = None
     max_output_tokens: int = 16384
-    seed: int | None = None
+    sampling_seed: int | None = None
     stream: bool = True
     timeout: float = 600.0
     max_tokens: int | None = None
@@ -77,7 +77,7 @@ def provider_of(
         key_names=KEY_NAMES if name is None else (checked_key_name(name),),
         temperature=settings.temperature,
         max_output_tokens=settings.max_output_tokens,
-        seed=settings.seed,
+        seed=settings.sampling_seed,
         stream=settings.stream,
         timeout=settings.timeout,
         retry=settings.retry or Retry(total=max(Retry.total, 3 * settings.timeout)),
@@ -130,6 +130,7 @@ def _check_meant(settings: ProviderSettings, kind: str) -> None:
     of_endpoints = {
         "--api-key-env": settings.api_key_env is not None,
         "--temperature": settings.temperature is not None,
+        "--sampling-seed": settings.sampling_seed is not None,
         "--no-stream": not settings.stream,
     }
     of_paid = {

@@ -1,7 +1,7 @@
 """JSON Schemas of the documents, for programs that read or write them without mkgen.
 
-`python -m mkgen.schemas DIR` writes them. Task, Program and Record are described as mkgen writes
-them; HardwareProfile, TemplateSpec and Head (of a native kernel file), which people write as TOML,
+`python -m mkgen.schemas DIR` writes them. Task, Program, Record, and of language models Exchange
+and Row, are described as mkgen writes them; HardwareProfile, TemplateSpec and Head (of a native kernel file), which people write as TOML,
 as mkgen reads them.
 """
 
@@ -20,6 +20,8 @@ from mkgen.document import Document
 from mkgen.errors import EXIT_INPUT
 from mkgen.files import atomic_write
 from mkgen.foreign.native import Head
+from mkgen.llm.dataset import Row
+from mkgen.llm.exchanges import Exchange
 from mkgen.profile import HardwareProfile
 from mkgen.program import Program
 from mkgen.record import Record
@@ -34,6 +36,8 @@ DOCUMENTS: dict[str, tuple[type[Document], Mode]] = {
     "hardware_profile": (HardwareProfile, "validation"),
     "template_spec": (TemplateSpec, "validation"),
     "native_head": (Head, "validation"),
+    "exchange": (Exchange, "serialization"),
+    "dataset_row": (Row, "serialization"),
 }
 
 

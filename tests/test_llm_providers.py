@@ -746,8 +746,8 @@ def test_options_become_settings():
 
     words = (
         "--other --model m --base-url http://h/v1 --api-key-env X_KEY --temperature 0.5 "
-        "--sampling-seed 3 --max-output-tokens 9 --max-tokens 99 --max-usd 2 --price 2.5,10 --no-stream "
-        "--llm-timeout 7"
+        "--sampling-seed 3 --max-output-tokens 9 --max-tokens 99 --max-usd 2 --price 2.5,10 "
+        "--no-stream --llm-timeout 7"
     )
     ran = CliRunner().invoke(command, words.split(), catch_exceptions=False)
     assert ran.exit_code == 0, ran.output

@@ -1,8 +1,8 @@
 """JSON Schemas of the documents, for programs that read or write them without mkgen.
 
 `python -m mkgen.schemas DIR` writes them. Task, Program, Record, and of language models Exchange
-and Row, are described as mkgen writes them; HardwareProfile, TemplateSpec and Head (of a native kernel file), which people write as TOML,
-as mkgen reads them.
+and Row, are described as mkgen writes them; HardwareProfile, TemplateSpec and Head (of a native
+kernel file), which people write as TOML, as mkgen reads them.
 """
 
 from __future__ import annotations

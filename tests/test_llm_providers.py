@@ -647,7 +647,11 @@ def test_nothing_is_left_of_a_command_that_ended(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_command_does_not_outlive_mkgen(tmp_path, number):
     command_of(tmp_path, _WITH_CHILD + "time.sleep(60)")
-    code = "import sys; from mkgen.llm.command import Command\nCommand(sys.argv[1]).ask('p', 0)"
+    code = (  # a shell's background job, this test in it, ignores SIGINT
+        "import signal, sys; from mkgen.llm.command import Command\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "Command(sys.argv[1]).ask('p', 0)"
+    )
     words = f"{sys.executable} {tmp_path / 'answer.py'}"
     with subprocess.Popen([sys.executable, "-c", code, words], stderr=subprocess.DEVNULL) as parent:
         started = pids(tmp_path)

@@ -333,6 +333,7 @@ ATTACKS = (
             "for found in gc.get_objects():",
             "    if type(found).__module__ != 'mkgen.evaluate.oracle': continue",
             "    if type(found).__name__ != 'Case' or 'x' not in found.inputs: continue",
+            "    if found.inputs['x'].shape != x.shape: continue  # two that are empty",
             "    if found.inputs['x'].tobytes() == x.tobytes(): y[...] = found.expected[0].oracle",
         ),
         WRONG, "check1", "the oracle is in another process", local=True,

@@ -31,11 +31,12 @@ from mkgen.codegen.backend import Backend, Executor
 from mkgen.codegen.candidate import scales
 from mkgen.codegen.registry import backend_named
 from mkgen.evaluate.cache import CompileCache
-from mkgen.evaluate.execution import Execution, Programs, Stop
+from mkgen.evaluate.execution import Execution
 from mkgen.evaluate.jobs import compile_program
 from mkgen.evaluate.oracle import Judge
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.process import WorkerFailure
+from mkgen.evaluate.programs import Programs, Stop
 from mkgen.evaluate.protocol import Settings
 from mkgen.program import PrecisionClass, Program
 from mkgen.target import Target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mkgen.evaluate.execution import Programs
+from mkgen.evaluate.programs import Programs
 from mkgen.program import Program
 from tests.golden_sources import GOLDEN_TASKS
 from tests.matrix_support import (

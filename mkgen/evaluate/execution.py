@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,17 +15,17 @@ from mkgen.errors import UserError
 from mkgen.evaluate.claims import ran_as, unclaimable
 from mkgen.evaluate.compare import worst
 from mkgen.evaluate.draws import Draws
-from mkgen.evaluate.inputs import Inputs
 from mkgen.evaluate.jobs import Description, Runner, accepts, compile_program, describe
 from mkgen.evaluate.limits import profile_of
 from mkgen.evaluate.oracle import Case
 from mkgen.evaluate.pool import Lease, Workers
 from mkgen.evaluate.process import WorkerFailure
+from mkgen.evaluate.programs import Programs, Stop, in_order, inputs_of
 from mkgen.evaluate.sanitizing import sanitized_sizes
 from mkgen.evaluate.structured import NO_INPUT, smallest
 from mkgen.evaluate.timing.interleave import Plan
 from mkgen.evaluate.timing.measure import Subject, measure
-from mkgen.program import GIVEN, Artifact, BufferRole, Program
+from mkgen.program import Artifact, Program
 from mkgen.record import ErrorFigures, Evidence, EvidenceKind, Status, Timing, WorkloadResult
 from mkgen.task import Workload
 
@@ -38,15 +38,6 @@ _NOT_ITS_FAULT = (Status.NO_TOOLCHAIN, Status.UNSUPPORTED)
 FOREIGN_REPEATS = 3
 
 
-class Stop(Exception):  # noqa: N818  the end of one candidate, not an error of ours
-    """The candidate ends here, with this status."""
-
-    def __init__(self, status: Status, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-
-
 def is_trusted(candidate: Candidate) -> bool:
     """Whether the text is ours: workers go on after a template's, not after a stranger's."""
     return candidate.origin == "template"
@@ -56,35 +47,6 @@ def draws_of(candidate: Candidate, settings: Settings) -> Draws:
     """The inputs of `candidate`: secret until it is loaded, unless the text is ours."""
     secret = not is_trusted(candidate)
     return Draws(settings.judge, candidate.task, candidate.precision, secret=secret)
-
-
-@dataclass(frozen=True)
-class Programs:
-    """One text at every size."""
-
-    workload: Workload
-    bench: Program
-    small: tuple[tuple[Workload, Program], ...]
-    """Check and held-out sizes."""
-    thin: tuple[tuple[Workload, Program], ...] = ()
-    """Check sizes with an axis of one element or none, where the candidate can have them."""
-
-    def uncovered(self) -> str:
-        """What the small sizes do not show of the text; empty when they show all."""
-        roles = {workload.role for workload, _ in self.small}
-        for role, word in (("check", "check"), ("heldout", "held-out")):
-            if role not in roles:
-                return f"the task has no {word} sizes"
-        seen: dict[str, bool] = {}
-        for program in (self.bench, *(p for _, p in self.small)):
-            for condition, holds in program.requirements:
-                shown = holds and program is not self.bench
-                seen[condition] = seen.get(condition, False) or shown
-        missing = [condition for condition, shown in seen.items() if not shown]
-        if not missing:
-            return ""
-        listed = "; ".join(missing)
-        return f"no check or held-out size shows {listed}; choose sizes or parameters that do"
 
 
 class _Declined(Exception):  # noqa: N818  the executor cannot; nothing is known of the candidate
@@ -222,7 +184,7 @@ class Execution:
             schedules = self.executor.orders(program)
             if workload.role != "check" and not self.settings.heldout_schedules:
                 schedules = schedules[:1]
-            runner.give(_inputs(program, case))
+            runner.give(inputs_of(program, case))
             seen = [self._run_twice(runner, case, program, s, len(schedules)) for s in schedules]
             if workload == smallest(self.candidate.task) and self._structures():
                 self._structured(runner, case, program, schedules[0], seen[0])
@@ -272,10 +234,10 @@ class Execution:
             if case.unfit:
                 self.left_out[case.structure] = case.unfit
                 continue
-            runner.give(_inputs(program, case))
+            runner.give(inputs_of(program, case))
             self._run(runner, case, program, schedule)
         if not self.trusted:  # what the values in between left behind must not show
-            runner.give(_inputs(program, plain))
+            runner.give(inputs_of(program, plain))
             self._again(runner, plain, schedule, first)
 
     def _run_twice(
@@ -287,7 +249,7 @@ class Execution:
             for _ in range(min(self.repeats, 1 if orders > 1 else FOREIGN_REPEATS)):
                 self.repeats -= 1
                 if not self.trusted:  # the files may not be as they were given
-                    runner.give(_inputs(program, case))
+                    runner.give(inputs_of(program, case))
                 self._again(runner, case, schedule, outputs)
         return outputs
 
@@ -298,7 +260,7 @@ class Execution:
         outputs = self._guarded(runner, case, schedule)
         seconds = time.monotonic() - started
         try:
-            ordered = _ordered(program, case, outputs)
+            ordered = in_order(program, case, outputs)
         except KeyError as error:
             reason = f"the executor gave no array {error}"
             raise self._stop(case, schedule, Status.CRASHED, reason, seconds) from error
@@ -349,7 +311,7 @@ class Execution:
             precision=candidate.precision,
             origin=candidate.origin,
             case=case,
-            inputs=_inputs(program, case),
+            inputs=inputs_of(program, case),
             program=program,
             artifact=artifact,
             executor=self.executor,
@@ -362,7 +324,7 @@ class Execution:
             seen = self._case_of(case, inputs) if subject.roll else case
             if seen.ill_conditioned:
                 return  # of these values nothing is known
-            ordered = _ordered(program, seen, outputs)
+            ordered = in_order(program, seen, outputs)
             comparison = settings.judge.check(seen, ordered)
             if not comparison.ok:
                 seconds = time.monotonic() - started
@@ -469,53 +431,6 @@ class Execution:
         return [made, made.model_copy(update=update)]
 
 
-def clock_conflict(seconds: Sequence[float], wall: float) -> str:
-    """How a device's times contradict the clock here; empty when they do not.
-
-    The two must agree as far as they can: events cannot add up to more than the wall.
-    """
-    if seconds and min(seconds) > 0 and sum(seconds) <= wall:
-        return ""
-    return (
-        f"{len(seconds)} runs add up to {sum(seconds):.3g} s, the clock here says {wall:.3g} s; "
-        "the device's times are not credible"
-    )
-
-
 def _named(workload: Workload) -> Case:
     """What stands for a case that is not drawn yet."""
     return Case(workload, {}, (), "")
-
-
-def _inputs(program: Program, case: Case) -> Inputs:
-    """The arrays `program` reads, by buffer name. Stop when it wants others than the task's."""
-    chosen: Inputs = {}
-    for buffer in program.with_role(*GIVEN):
-        array = case.inputs.get(buffer.name)
-        if array is None:
-            known = ", ".join(case.inputs)
-            raise Stop(
-                Status.WRONG_OUTPUT,
-                f"the program reads {buffer.name!r}, which the task has not; it has {known}",
-            )
-        if array.shape != buffer.shape or array.dtype.name != buffer.dtype:
-            raise Stop(
-                Status.WRONG_OUTPUT,
-                f"the program takes {buffer.name!r} as {buffer.dtype} {buffer.shape}; on "
-                f"{case.workload.name} the task gives {array.dtype.name} {array.shape}",
-            )
-        chosen[buffer.name] = array
-    return chosen
-
-
-def _ordered(program: Program, case: Case, outputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """Outputs as `case.expected` lists them. KeyError for a name that is not there."""
-    returned = program.with_role(BufferRole.OUTPUT)
-    wanted = sum(1 for expected in case.expected if not expected.state)
-    if len(returned) != wanted:
-        raise Stop(
-            Status.WRONG_OUTPUT,
-            f"the program has {len(returned)} outputs, the task returns {wanted}",
-        )
-    names = [e.state or returned[i].name for i, e in enumerate(case.expected)]
-    return [outputs[name] for name in names]

@@ -21,12 +21,13 @@ from mkgen.document import content_hash
 from mkgen.errors import MissingError, MkgenError, UserError
 from mkgen.evaluate.cache import CompileCache
 from mkgen.evaluate.compare import worst
-from mkgen.evaluate.execution import Execution, Programs, Stop, draws_of, is_trusted
+from mkgen.evaluate.execution import Execution, draws_of, is_trusted
 from mkgen.evaluate.jobs import compile_program
 from mkgen.evaluate.limits import TargetLimits, artifact_excess, launch_excess, target_limits
 from mkgen.evaluate.oracle import Judge
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.process import WorkerFailure
+from mkgen.evaluate.programs import Programs, Stop
 from mkgen.evaluate.steps import steps_done
 from mkgen.evaluate.tripwires import candidate_findings, told
 from mkgen.program import Artifact, PrecisionClass, Program

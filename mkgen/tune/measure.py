@@ -17,7 +17,7 @@ from mkgen.document import canonical_json, content_hash
 from mkgen.errors import MissingError, UnsupportedError, UserError
 from mkgen.evaluate.arrays import save_arrays
 from mkgen.evaluate.claims import is_device, unclaimable
-from mkgen.evaluate.execution import Execution, Programs, Stop, clock_conflict
+from mkgen.evaluate.execution import Execution
 from mkgen.evaluate.inputs import draw, reference_call
 from mkgen.evaluate.jobs import (
     Description,
@@ -30,7 +30,9 @@ from mkgen.evaluate.jobs import (
 from mkgen.evaluate.limits import artifact_excess, launch_excess, target_limits
 from mkgen.evaluate.pool import Workers
 from mkgen.evaluate.process import WorkerFailure
+from mkgen.evaluate.programs import Programs, Stop
 from mkgen.evaluate.protocol import Settings
+from mkgen.evaluate.timing.clocks import clock_conflict
 from mkgen.files import exclusive
 from mkgen.profile import HardwareProfile
 from mkgen.program import GIVEN, Artifact, Program

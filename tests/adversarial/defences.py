@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -155,7 +156,7 @@ def no_heldout_sizes() -> Any:
         programs = whole(self)
         small = [(w, p) for w, p in programs.small if w.role == "check"]
         again = [(w.model_copy(update={"role": "heldout"}), p) for w, p in small]
-        return execution.Programs(programs.workload, programs.bench, (*small, *again))
+        return replace(programs, small=(*small, *again), thin=())
 
     return mock.patch.object(protocol._Evaluation, "_programs", shown)
 
@@ -252,7 +253,7 @@ def whole_environment() -> Any:
 
 def missing_is_right() -> Any:
     """Outputs that are not there count as what was expected."""
-    strict = execution._ordered
+    strict = execution.in_order
 
     def ordered(program: Any, case: Any, outputs: Any) -> Any:
         try:
@@ -260,7 +261,7 @@ def missing_is_right() -> Any:
         except KeyError:
             return [e.oracle.astype(e.dtype) for e in case.expected]
 
-    return mock.patch.object(execution, "_ordered", ordered)
+    return mock.patch.object(execution, "in_order", ordered)
 
 
 def believing_judge(text: str) -> Any:

@@ -11,7 +11,7 @@ from mkgen.codegen.backend import Backend
 from mkgen.codegen.candidate import Generator, Option, TemplateCandidate
 from mkgen.codegen.registry import backend_named
 from mkgen.errors import UnsupportedError
-from mkgen.evaluate.execution import Programs
+from mkgen.evaluate.programs import Programs
 from mkgen.program import PrecisionClass, Program
 from mkgen.target import Target
 from mkgen.task import Task, Workload, find_task, task_files

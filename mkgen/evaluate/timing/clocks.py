@@ -101,3 +101,16 @@ def conflict(readings: Readings, around: Surroundings) -> str:
 
 def _median(brackets: Sequence[Bracket], name: str) -> float:
     return float(statistics.median(getattr(b, name) for b in brackets))
+
+
+def clock_conflict(seconds: Sequence[float], wall: float) -> str:
+    """How a device's times contradict the clock here; empty when they do not.
+
+    The two must agree as far as they can: events cannot add up to more than the wall.
+    """
+    if seconds and min(seconds) > 0 and sum(seconds) <= wall:
+        return ""
+    return (
+        f"{len(seconds)} runs add up to {sum(seconds):.3g} s, the clock here says {wall:.3g} s; "
+        "the device's times are not credible"
+    )

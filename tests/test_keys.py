@@ -53,7 +53,8 @@ def test_the_settings_that_decide_a_verdict_are_part_of_the_basis():
     plain = make_settings()
     changes = {
         "emulate": False, "device": True, "samples": 3, "sanitize": True,
-        "heldout_schedules": True, "run_timeout": 1.0, "compile_timeout": 1.0,
+        "heldout_schedules": True, "run_timeout": 1.0, "own_run_timeout": 1.0,
+        "compile_timeout": 1.0,
     }  # fmt: skip
     found = {basis._settings(make_settings(**{k: v})) for k, v in changes.items()}
     assert len(found | {basis._settings(plain)}) == len(changes) + 1

@@ -64,7 +64,7 @@ seed = click.option("--seed", default=0, show_default=True, help="Seed of the in
 timeout = click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
-    help="Seconds one compilation or run may take (300 and 120).",
+    help="Seconds one compilation or run may take (300; a run of a text not mkgen's own: 120).",
 )
 
 strategy = click.option(

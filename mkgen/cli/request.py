@@ -281,6 +281,7 @@ def settings_of(
         compare=tuple(dict.fromkeys(compared)),
         compile_timeout=timeout or 300.0,
         run_timeout=timeout or 120.0,
+        own_run_timeout=timeout or 300.0,
     )
 
 

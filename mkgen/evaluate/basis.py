@@ -47,7 +47,7 @@ def _settings(settings: Settings) -> str:
         f"schedules {settings.heldout_schedules} "
         f"sanitize {settings.sanitize or EvidenceKind.SANITIZED in settings.require} "
         # what did not end in time may do so with more of it
-        f"timeouts {settings.compile_timeout} {settings.run_timeout}"
+        f"timeouts {settings.compile_timeout} {settings.run_timeout} {settings.own_run_timeout}"
     )
 
 

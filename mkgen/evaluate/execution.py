@@ -74,6 +74,7 @@ class Execution:
         self.results: list[WorkloadResult] = []
         self.left_out: dict[str, str] = {}
         """Structured inputs that cannot judge the task and thin sizes it is not made for: why."""
+        self.run_timeout = (self.trusted and settings.own_run_timeout) or settings.run_timeout
         self.repeats = 1 if self.trusted else FOREIGN_REPEATS
         """Runs that are still to be done a second time."""
         if executor.kind is EvidenceKind.SANITIZED:
@@ -200,7 +201,7 @@ class Execution:
         """Whether the program is ready; a text need not compile for an axis of no elements."""
         started = time.monotonic()
         try:
-            runner.load(self.settings.run_timeout)
+            runner.load(self.run_timeout)
         except WorkerFailure as failure:
             if workload.role == "thin" and failure.status is Status.COMPILE_FAILED:
                 self.left_out[workload.name] = "the text does not compile for it"
@@ -287,7 +288,7 @@ class Execution:
     def _guarded(self, runner: Runner, case: Case, schedule: str) -> dict[str, np.ndarray]:
         started = time.monotonic()
         try:
-            return runner.run(schedule, self.settings.run_timeout)
+            return runner.run(schedule, self.run_timeout)
         except WorkerFailure as failure:
             raise self._failed(case, schedule, failure, started) from failure
 

@@ -97,6 +97,8 @@ class Settings:
     """Whether held-out sizes run in every schedule, not in the first only."""
     compile_timeout: float = 300.0
     run_timeout: float = 120.0
+    own_run_timeout: float | None = None
+    """For mkgen's own texts, which are slow rather than hung; None: run_timeout."""
 
 
 def evaluate(candidate: Candidate, workers: Workers, settings: Settings) -> Record:

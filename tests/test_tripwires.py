@@ -178,6 +178,23 @@ class ModelNew(torch.nn.Module):
     assert findings(text, "python", "k.py") == []
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("def linear(input, weight):\n    return [input.shape for _ in input]\n", []),
+        ("twice = lambda input: input + input\n", []),
+        ("def f(input):\n    def g():\n        return input\n    return g\ninput()\n", [5]),
+        ("def f(input=input):\n    return input()\n", [1]),
+        ("@input\ndef f(input):\n    return input\n", [1]),
+        ("def f(x=lambda input: 0):\n    return input()\n", [2]),
+        ("def f(input):\n    def g():\n        global input\n        return input()\n", [4]),
+        ("class A:\n    input = 3\n    def f(self):\n        return input()\n", [2, 4]),
+    ],
+)
+def test_a_parameter_may_have_a_builtins_name(text: str, lines: list[int]) -> None:
+    assert [f.line for f in findings(text, "python", "k.py")] == lines
+
+
 def test_a_layer_may_hold_parameters_and_not_be_called() -> None:
     text = """import torch
 class ModelNew(torch.nn.Module):

@@ -83,6 +83,8 @@ class _Names:
     """What the names of a text stand for: `F` -> `torch.nn.functional`."""
 
     modules: dict[str, str] = field(default_factory=dict)
+    parameters: set[ast.AST] = field(default_factory=set)
+    """Uses of a builtin's name that mean a parameter: `input` in `def linear(input, weight)`."""
 
     def dotted(self, node: ast.expr) -> str:
         """`torch.nn.functional.relu` for `F.relu`; empty when its root is no module."""
@@ -109,6 +111,7 @@ def findings(text: str, *, allow_library: bool) -> Iterator[Finding]:
     nodes = list(ast.walk(tree))
     for node in nodes:
         yield from _imports(node, names)
+    names.parameters = _parameters(nodes)
     device = _device_code(tree, names)
     for node in nodes:
         yield from _reaching(node, names)
@@ -142,6 +145,26 @@ def embedded(text: str, marks: tuple[str, ...]) -> list[tuple[int, str]]:
     ]
 
 
+def _parameters(nodes: list[ast.AST]) -> set[ast.AST]:
+    """The names in bodies of functions that mean their parameters rather than a builtin.
+
+    Defaults and decorators are no part of a body: what comes in by them is looked at where it is.
+    """
+    shared = {name for node in nodes if isinstance(node, ast.Global) for name in node.names}
+    found: set[ast.AST] = set()
+    for node in nodes:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        a = node.args
+        given = (*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg)
+        own = {each.arg for each in given if each is not None} & _BUILTINS.keys() - shared
+        if own:
+            body = node.body if isinstance(node.body, list) else [node.body]
+            inside = (inner for part in body for inner in ast.walk(part))
+            found.update(n for n in inside if isinstance(n, ast.Name) and n.id in own)
+    return found
+
+
 def _imports(node: ast.AST, names: _Names) -> Iterator[Finding]:
     if isinstance(node, ast.Import):
         for alias in node.names:
@@ -168,7 +191,8 @@ def _import(line: int, module: str) -> Iterator[Finding]:
 def _reaching(node: ast.AST, names: _Names) -> Iterator[Finding]:
     """Names and attributes that lead out of the kernel."""
     if isinstance(node, ast.Name):
-        if node.id in _BUILTINS and node.id not in names.modules:
+        own = node.id in names.modules or node in names.parameters
+        if node.id in _BUILTINS and not own:
             yield node.lineno, f"{node.id}: {_BUILTINS[node.id]}"
         elif node.id in ("__builtins__", "__loader__", "__spec__"):
             yield node.lineno, f"{node.id}: reaches the interpreter"

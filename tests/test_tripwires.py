@@ -188,10 +188,14 @@ class ModelNew(torch.nn.Module):
         ("@input\ndef f(input):\n    return input\n", [1]),
         ("def f(x=lambda input: 0):\n    return input()\n", [2]),
         ("def f(input):\n    def g():\n        global input\n        return input()\n", [4]),
+        ("def k(x):\n    for i in x:\n        input = i + 1\n        x = input\n", []),
+        ("def f(x):\n    y = [input for input in x]\n    return input()\n", [2, 3]),
+        ("def f(x):\n    def g():\n        input = 3\n    return input()\n", [4]),
+        ("def f():\n    input = eval\n    return input('1')\n", [2]),
         ("class A:\n    input = 3\n    def f(self):\n        return input()\n", [2, 4]),
     ],
 )
-def test_a_parameter_may_have_a_builtins_name(text: str, lines: list[int]) -> None:
+def test_a_variable_may_have_a_builtins_name(text: str, lines: list[int]) -> None:
     assert [f.line for f in findings(text, "python", "k.py")] == lines
 
 

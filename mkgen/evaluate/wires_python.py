@@ -47,6 +47,11 @@ _BUILTINS = {
     "vars": "reaches names by text", "breakpoint": "stops the process", "exit": "ends the process",
     "quit": "ends the process", "memoryview": "reaches memory",
 }  # fmt: skip
+#: What has names of its own.
+_SCOPES = (
+    ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef, ast.ListComp, ast.SetComp,
+    ast.DictComp, ast.GeneratorExp,
+)  # fmt: skip
 #: Attributes by which code leaves the objects it was given.
 _INSIDE = frozenset(
     ("__subclasses__", "__globals__", "__code__", "__builtins__", "__mro__", "__bases__",
@@ -83,8 +88,8 @@ class _Names:
     """What the names of a text stand for: `F` -> `torch.nn.functional`."""
 
     modules: dict[str, str] = field(default_factory=dict)
-    parameters: set[ast.AST] = field(default_factory=set)
-    """Uses of a builtin's name that mean a parameter: `input` in `def linear(input, weight)`."""
+    local: set[ast.AST] = field(default_factory=set)
+    """Uses of a builtin's name that mean a variable: `input` in `def linear(input, weight)`."""
 
     def dotted(self, node: ast.expr) -> str:
         """`torch.nn.functional.relu` for `F.relu`; empty when its root is no module."""
@@ -111,7 +116,7 @@ def findings(text: str, *, allow_library: bool) -> Iterator[Finding]:
     nodes = list(ast.walk(tree))
     for node in nodes:
         yield from _imports(node, names)
-    names.parameters = _parameters(nodes)
+    names.local = _local(nodes)
     device = _device_code(tree, names)
     for node in nodes:
         yield from _reaching(node, names)
@@ -145,8 +150,8 @@ def embedded(text: str, marks: tuple[str, ...]) -> list[tuple[int, str]]:
     ]
 
 
-def _parameters(nodes: list[ast.AST]) -> set[ast.AST]:
-    """The names in bodies of functions that mean their parameters rather than a builtin.
+def _local(nodes: list[ast.AST]) -> set[ast.AST]:
+    """The names in bodies of functions that mean their parameters or variables, not a builtin.
 
     Defaults and decorators are no part of a body: what comes in by them is looked at where it is.
     """
@@ -155,13 +160,29 @@ def _parameters(nodes: list[ast.AST]) -> set[ast.AST]:
     for node in nodes:
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
-        a = node.args
-        given = (*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg)
-        own = {each.arg for each in given if each is not None} & _BUILTINS.keys() - shared
+        body: list[ast.AST] = [*node.body] if isinstance(node.body, list) else [node.body]
+        own = (_given(node.args) | _assigned(body)) & _BUILTINS.keys() - shared
         if own:
-            body = node.body if isinstance(node.body, list) else [node.body]
             inside = (inner for part in body for inner in ast.walk(part))
             found.update(n for n in inside if isinstance(n, ast.Name) and n.id in own)
+    return found
+
+
+def _given(a: ast.arguments) -> set[str]:
+    every = (*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg)
+    return {each.arg for each in every if each is not None}
+
+
+def _assigned(body: list[ast.AST]) -> set[str]:
+    """Names that are set in `body` itself, not in a function, class or comprehension within."""
+    found: set[str] = set()
+    rest = list(body)
+    while rest:
+        node = rest.pop()
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            found.add(node.id)
+        if not isinstance(node, _SCOPES):
+            rest.extend(ast.iter_child_nodes(node))
     return found
 
 
@@ -191,7 +212,7 @@ def _import(line: int, module: str) -> Iterator[Finding]:
 def _reaching(node: ast.AST, names: _Names) -> Iterator[Finding]:
     """Names and attributes that lead out of the kernel."""
     if isinstance(node, ast.Name):
-        own = node.id in names.modules or node in names.parameters
+        own = node.id in names.modules or node in names.local
         if node.id in _BUILTINS and not own:
             yield node.lineno, f"{node.id}: {_BUILTINS[node.id]}"
         elif node.id in ("__builtins__", "__loader__", "__spec__"):

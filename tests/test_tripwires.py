@@ -192,6 +192,7 @@ class ModelNew(torch.nn.Module):
         ("def f(x):\n    y = [input for input in x]\n    return input()\n", [2, 3]),
         ("def f(x):\n    def g():\n        input = 3\n    return input()\n", [4]),
         ("def f():\n    input = eval\n    return input('1')\n", [2]),
+        ("def f():\n    eval = 1\n    class A:\n        g = eval\n        eval = 2\n", [4, 5]),
         ("class A:\n    input = 3\n    def f(self):\n        return input()\n", [2, 4]),
     ],
 )

@@ -74,7 +74,8 @@ class Execution:
         self.results: list[WorkloadResult] = []
         self.left_out: dict[str, str] = {}
         """Structured inputs that cannot judge the task and thin sizes it is not made for: why."""
-        self.run_timeout = (self.trusted and settings.own_run_timeout) or settings.run_timeout
+        own = settings.own_run_timeout if self.trusted else None
+        self.run_timeout = settings.run_timeout if own is None else own
         self.repeats = 1 if self.trusted else FOREIGN_REPEATS
         """Runs that are still to be done a second time."""
         if executor.kind is EvidenceKind.SANITIZED:

@@ -154,6 +154,7 @@ def _local(nodes: list[ast.AST]) -> set[ast.AST]:
     """The names in bodies of functions that mean their parameters or variables, not a builtin.
 
     Defaults and decorators are no part of a body: what comes in by them is looked at where it is.
+    Nor is a class within: a name that its body sets reads as the builtin until then.
     """
     shared = {name for node in nodes if isinstance(node, ast.Global) for name in node.names}
     found: set[ast.AST] = set()
@@ -163,7 +164,7 @@ def _local(nodes: list[ast.AST]) -> set[ast.AST]:
         body: list[ast.AST] = [*node.body] if isinstance(node.body, list) else [node.body]
         own = (_given(node.args) | _assigned(body)) & _BUILTINS.keys() - shared
         if own:
-            inside = (inner for part in body for inner in ast.walk(part))
+            inside = _beneath(body, ast.ClassDef)
             found.update(n for n in inside if isinstance(n, ast.Name) and n.id in own)
     return found
 
@@ -175,15 +176,18 @@ def _given(a: ast.arguments) -> set[str]:
 
 def _assigned(body: list[ast.AST]) -> set[str]:
     """Names that are set in `body` itself, not in a function, class or comprehension within."""
-    found: set[str] = set()
+    names = (n for n in _beneath(body, *_SCOPES) if isinstance(n, ast.Name))
+    return {n.id for n in names if not isinstance(n.ctx, ast.Load)}
+
+
+def _beneath(body: list[ast.AST], *closed: type[ast.AST]) -> Iterator[ast.AST]:
+    """Every node of `body`; of the types `closed` only itself."""
     rest = list(body)
     while rest:
         node = rest.pop()
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            found.add(node.id)
-        if not isinstance(node, _SCOPES):
+        yield node
+        if not isinstance(node, closed):
             rest.extend(ast.iter_child_nodes(node))
-    return found
 
 
 def _imports(node: ast.AST, names: _Names) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import symtable
+import threading
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,9 @@ _LONG_KEY = re.compile(rf"(?<![\w.-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{_MAX_K
 _MAX_INTEGER = 1 << 63
 #: Python opens the file it is told the text is from, to show a line of it: there is none.
 NO_FILE = ""
+_parsing = threading.Lock()
+#: Times a text is parsed where libraries parse at the same time, outside our lock.
+_ATTEMPTS = 5
 
 
 def read_text(path: Path, what: str, most: int = MAX_PYTHON_BYTES) -> str:
@@ -102,6 +106,26 @@ def python_expression(text: str, what: str) -> ast.expr:
     return tree.body
 
 
+def module_tree(text: str) -> ast.Module:
+    """`ast.parse`, with all that it raises, for a text that is bounded or our own."""
+    tree = _parsed(text, "exec")
+    assert isinstance(tree, ast.Module)
+    return tree
+
+
+def _parsed(text: str, mode: str) -> ast.AST:
+    """CPython up to 3.12 counts the depth of two threads' trees as one: the first may then raise
+    SystemError for a text that is fine ("AST constructor recursion depth mismatch").
+    """
+    with _parsing:
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return ast.parse(text, NO_FILE, mode)
+            except SystemError:
+                continue
+        return ast.parse(text, NO_FILE, mode)
+
+
 def python_symbols(text: str, what: str) -> symtable.SymbolTable:
     """The names of a Python file by scope. UserError for what only the second look refuses."""
     try:
@@ -116,7 +140,7 @@ def _tree(text: str, what: str, mode: str) -> ast.AST:
     if len(text) > MAX_PYTHON_BYTES:
         raise UserError(f"{what}: {len(text)} characters; {MAX_PYTHON_BYTES} are allowed")
     try:
-        tree: ast.AST = ast.parse(text, NO_FILE, mode)
+        tree = _parsed(text, mode)
     except SyntaxError as error:
         line = f", line {error.lineno}" if mode == "exec" else ""
         raise UserError(f"{what}{line}: {error.msg}") from error

@@ -19,7 +19,7 @@ from mkgen.errors import UserError, nearest
 from mkgen.expression import evaluate, names, parse
 from mkgen.importing import GivenLoader
 from mkgen.program import Dtype, PrecisionClass
-from mkgen.reading import python_expression, read_text
+from mkgen.reading import module_tree, python_expression, read_text
 from mkgen.share import share_root
 
 CATEGORIES = (
@@ -135,7 +135,7 @@ class Task(Document):
     def title(self) -> str:
         """The first line of the file's docstring, else the name."""
         try:
-            text = ast.get_docstring(ast.parse(self.source)) or self.name
+            text = ast.get_docstring(module_tree(self.source)) or self.name
         except SyntaxError:
             text = self.name
         return text.strip().splitlines()[0]

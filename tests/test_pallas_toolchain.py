@@ -269,6 +269,21 @@ def test_dots_of_default_precision_round_as_the_target_does(tmp_path: Path) -> N
     assert 2**-16 < tf32 < 2**-11
 
 
+def test_sums_do_not_add_in_order(tmp_path: Path) -> None:
+    """Of equal terms each rounding would go the same way, as on no target."""
+    x = np.full((141, 300), -2.3, np.float32)
+    x[:, -1] = 0.0
+    jobs = [softmax("v5e"), softmax("sm_90")]
+    for i in range(len(jobs)):
+        np.savez(tmp_path / f"x{i}.npz", x=x)
+    work("emulate", tmp_path, jobs)
+    weight = np.exp(x.astype(np.float64))
+    right = weight / weight.sum(axis=1, keepdims=True)
+    for i in range(len(jobs)):
+        error = np.abs(np.load(tmp_path / f"y{i}.npy") / right - 1).max()
+        assert error < 2e-7, error
+
+
 def test_a_missing_toolchain_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without JAX the probe gives a remedy and compiling raises MissingError."""
     import mkgen_pallas.probe as module
@@ -292,7 +307,7 @@ def test_probe_imports_nothing_heavy() -> None:
     assert out.stdout.strip() == "[]", out.stderr
 
 
-def test_erf_for_triton_is_as_accurate_as_it_says() -> None:
+def test_erf_is_as_accurate_as_it_says() -> None:
     import jax
     import jax.numpy as jnp
     import torch

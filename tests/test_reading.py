@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 from pathlib import Path
@@ -22,7 +23,7 @@ from mkgen.files import is_inside
 from mkgen.foreign import gives_inputs, holds_task
 from mkgen.foreign.source import Source
 from mkgen.profile import load_profile
-from mkgen.reading import json_value, read_text, toml
+from mkgen.reading import json_value, module_tree, read_text, toml
 from mkgen.record import Record
 from mkgen.share import share_root
 from mkgen.task import argument
@@ -303,3 +304,18 @@ def test_an_integer_that_python_cannot_write_is_no_size(tmp_path: Path) -> None:
     file = tmp_path / "task.py"
     file.write_text(f"def get_inputs():\n    return [0x{'f' * 5000}]\n")
     assert Source.of(file).literals == {}
+
+
+def test_two_threads_may_parse_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython's spurious SystemError ends no evaluation; one that stays is told."""
+    parse, failures = ast.parse, iter([True, True, False])
+
+    def spurious(*args: object) -> object:
+        if next(failures, True):
+            raise SystemError("AST constructor recursion depth mismatch (before=51, after=52)")
+        return parse(*args)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(ast, "parse", spurious)
+    assert ast.unparse(module_tree("a  =  1")) == "a = 1"
+    with pytest.raises(SystemError):
+        module_tree("a = 1")

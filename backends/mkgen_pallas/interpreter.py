@@ -20,6 +20,7 @@ from mkgen.record import EvidenceKind, RanOn
 from mkgen_pallas.archs import ARCHS
 from mkgen_pallas.arrays import collect, make_arguments
 from mkgen_pallas.compiling import launches_itself
+from mkgen_pallas.numerics import rounded_dots, sum_by_halves
 from mkgen_pallas.probe import REMEDY, installed, library_sha
 
 #: A TPU's memories simulated, and grid axes declared `parallel` run in random order. About 3 ms a
@@ -28,6 +29,7 @@ SHUFFLED = "shuffled"
 #: The first with which no parallel axis of 2 to 8 programs begins with its first one (of up to four
 #: such axes): a sum over an axis wrongly declared parallel then meets a total nobody has set.
 SEED = 4
+_ORDER = "the order in which a sum adds its terms: here one half of them to the other, and so on"
 WIDTHS = "values beyond 32 bits: JAX narrows int64 to int32 (cast here, refused when one overflows)"
 
 
@@ -77,7 +79,7 @@ class _Interpreter(Executor):
         reason = self.accepts(program)
         if reason:
             raise ExecutionError(f"{self.name}: {reason}")
-        with _rounded_dots(self.dot_bits):  # a module may import dot_general by its name
+        with rounded_dots(self.dot_bits):  # a module may import dot_general by its name
             return launcher_of(import_source(write_source(program, directory)), program)
 
 
@@ -99,6 +101,7 @@ class InterpreterExecutor(TpuText):
         "operations and dtypes Mosaic refuses (the compile shows these)",
         "the rounding of exp, log, erf and division on the TPU, and of its matrix unit, but that "
         "dots of default precision round float32 operands to bfloat16 here as there",
+        _ORDER,
         WIDTHS,
         "DMA timing and races between the cores of a chip",
         "speed, full sizes",
@@ -118,6 +121,7 @@ class GpuInterpreterExecutor(_Interpreter):
         "the Triton lowering refuses (the compile shows these)",
         "the rounding of exp, log and division on the GPU, and of its matrix unit, but that dots "
         "of default precision round float32 operands to TF32 here as there",
+        _ORDER,
         WIDTHS,
         "speed, full sizes",
     )
@@ -152,7 +156,8 @@ class Interpreted(Loaded):
         """Runs the launcher in the mode that holds."""
         jax: Any = importlib.import_module("jax")
         arguments = make_arguments(self._program, inputs)
-        with _rounded_dots(self._dot_bits):
+        sum_by_halves()
+        with rounded_dots(self._dot_bits):
             try:
                 if launches_itself(self._program):
                     _require_kernels(self._program, self._launcher, arguments)
@@ -242,32 +247,3 @@ def _interpreted(schedule: str) -> Iterator[None]:
         # The simulated memories outlive a failed kernel and would fail the next one.
         tpu.reset_tpu_interpret_mode_state()
         raise
-
-
-@contextmanager
-def _rounded_dots(bits: int) -> Iterator[None]:
-    """Dots of default precision round float32 operands to `bits` of mantissa, as targets do.
-
-    The interpreter multiplies in float32 whatever the precision argument: a kernel that forgot it
-    would look as exact here as one that did not.
-    """
-    jax: Any = importlib.import_module("jax")
-    core: Any = importlib.import_module("jax._src.lax.lax")
-    exact = core.dot_general
-
-    def dot_general(
-        a: Any, b: Any, dimension_numbers: Any, precision: Any = None, *rest: Any, **named: Any
-    ) -> Any:
-        precision_here = precision or jax.config.jax_default_matmul_precision
-        each = precision_here if isinstance(precision_here, tuple) else (precision_here,)
-        if all(p in (None, "default", jax.lax.Precision.DEFAULT) for p in each):
-            a, b = (
-                jax.lax.reduce_precision(x, 8, bits) if x.dtype == "float32" else x for x in (a, b)
-            )
-        return exact(a, b, dimension_numbers, precision, *rest, **named)
-
-    core.dot_general = jax.lax.dot_general = dot_general
-    try:
-        yield
-    finally:
-        core.dot_general = jax.lax.dot_general = exact

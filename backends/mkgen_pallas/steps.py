@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from mkgen.program import Glue, Launch, Repeat, Step
+from mkgen.reading import module_tree
 
 #: Method or function -> the layout operation it is. Nothing else may touch an array.
 _GLUE = {
@@ -28,7 +29,7 @@ def launcher_steps(text: str, planned: tuple[Step, ...]) -> tuple[Step, ...]:
     Raises ValueError when it does anything else to an array (arithmetic, a reduction, a gather), or
     when a loop of it is not the planned one.
     """
-    function = next(n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef))
+    function = next(n for n in module_tree(text).body if isinstance(n, ast.FunctionDef))
     pending: list[Launch] = []
     loops: list[Repeat] = []
     for step in planned:

@@ -12,6 +12,7 @@ import click
 from mkgen.cli import options
 from mkgen.cli.present import emit, say, table
 from mkgen.errors import EXIT_INPUT, UnsupportedError
+from mkgen.reading import module_tree
 from mkgen.task import Task, Tensor, task_files
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _lint_text(found: Lint) -> str:
 
 def _summary(path: Path) -> dict[str, str]:
     # read, not imported: importing a task imports PyTorch
-    text = ast.get_docstring(ast.parse(path.read_text())) or path.stem
+    text = ast.get_docstring(module_tree(path.read_text())) or path.stem
     return {"name": path.stem, "category": path.parent.name, "title": text.splitlines()[0]}
 
 

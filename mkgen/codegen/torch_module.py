@@ -32,6 +32,7 @@ from mkgen.codegen.torch_held import Held, held
 from mkgen.codegen.torch_timer import TorchTimer, last_level_cache, probe_copies
 from mkgen.errors import CompileError, ExecutionError, InputChangedError, RefusedError
 from mkgen.program import Artifact, Buffer, BufferRole, Program
+from mkgen.reading import module_tree
 from mkgen.record import EvidenceKind, RanOn
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def check_module(program: Program, directory: Path) -> Artifact:
     started = time.perf_counter()
     path = write_source(program, directory)
     try:
-        ast.parse(path.read_text(), path.name)
+        module_tree(path.read_text())
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         raise CompileError(f"{path.name}:{line}: {error.args[0]}", str(error)) from error
@@ -343,7 +344,7 @@ def _evaluates(program: Program) -> bool:
 
 def _construction(program: Program) -> dict[str, Any]:
     """What the size block of `program` says, read as a literal: no name of the candidate's."""
-    tree = ast.parse(program.sources[-1].sizes)
+    tree = module_tree(program.sources[-1].sizes)
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == CONSTRUCTION:
             found: dict[str, Any] = ast.literal_eval(node.value)

@@ -29,6 +29,7 @@ from mkgen.program import (
     Source,
     Variant,
 )
+from mkgen.reading import module_tree
 from mkgen.target import Target
 from mkgen.task import Task, Workload
 
@@ -71,7 +72,7 @@ def parse_module(text: str, name: str) -> ModuleFile:
         raise UserError(f"{name}: a kernel file has at most {MAX_FILE_BYTES} bytes")
     text = text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
     try:
-        tree = ast.parse(text)
+        tree = module_tree(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         raise UserError(f"{name}, line {line}: {error.args[0]}") from error

@@ -149,9 +149,9 @@ class _Evaluation:
         except WorkerFailure as failure:
             status, reason = failure.status, failure.message
         except Exception as error:  # ours or the plug-in's fault: it must not end the others
-            place = traceback.extract_tb(error.__traceback__)[-1]
+            places = traceback.extract_tb(error.__traceback__)
+            where = " < ".join(f"{p.name}, line {p.lineno}" for p in places[:-4:-1])
             status = Status.INTERNAL_ERROR
-            where = f"{place.name}, line {place.lineno}"
             reason = f"{type(error).__name__} in {where}: {error}; please report this"
         finally:
             self.draws.forget()

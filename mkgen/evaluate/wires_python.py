@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from mkgen.evaluate import torch_names
-from mkgen.reading import NO_FILE
+from mkgen.reading import module_tree
 
 Finding = tuple[int, str]
 """(line, what it is)."""
@@ -105,7 +105,7 @@ class _Names:
 def findings(text: str, *, allow_library: bool) -> Iterator[Finding]:
     """(line, what it is) of everything in `text` that no kernel of its own needs."""
     try:
-        tree = ast.parse(text, NO_FILE)
+        tree = module_tree(text)
     except (SyntaxError, ValueError) as error:
         yield getattr(error, "lineno", None) or 1, f"no Python: {error.args[0]}"
         return
@@ -138,7 +138,7 @@ def embedded(text: str, marks: tuple[str, ...]) -> list[tuple[int, str]]:
     `marks` are words that such texts have, beside what every C++ text may say.
     """
     try:
-        tree = ast.parse(text, NO_FILE)
+        tree = module_tree(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     return [

@@ -36,7 +36,7 @@ from mkgen.program import (
     Step,
     Variant,
 )  # fmt: skip
-from mkgen.reading import NO_FILE
+from mkgen.reading import module_tree
 from mkgen.target import Target
 from mkgen.task import Task, Workload
 
@@ -448,7 +448,7 @@ def _split_c(native: Native) -> tuple[str, str]:
 def _split_python(native: Native) -> tuple[str, str]:
     """Docstring and imports at the file's beginning, and the rest. UserError when it is broken."""
     try:
-        tree = ast.parse(native.code, NO_FILE)
+        tree = module_tree(native.code)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = native.code_line + (getattr(error, "lineno", None) or 1) - 1
         told = getattr(error, "msg", None) or str(error)

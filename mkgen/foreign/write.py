@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from mkgen.expression import names, parse
 from mkgen.foreign.inputs import Drawn
+from mkgen.reading import module_tree
 from mkgen.task import Sizes
 
 
@@ -49,10 +50,10 @@ class Written:
 def task_text(written: Written) -> str:
     """The user's file with a `Task(...)` after it."""
     taken = {
-        node.id for node in ast.walk(ast.parse(written.source)) if isinstance(node, ast.Name)
+        node.id for node in ast.walk(module_tree(written.source)) if isinstance(node, ast.Name)
     } | {
         alias.asname or alias.name
-        for node in ast.walk(ast.parse(written.source))
+        for node in ast.walk(module_tree(written.source))
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 from mkgen.errors import UserError
+from mkgen.reading import module_tree
 from mkgen.task import Task
 
 _SPDX = "# SPDX-License-Identifier"
@@ -32,7 +33,7 @@ def reference_file(task: Task) -> ReferenceFile:
             f"task {task.name} was not loaded from a file, so that its reference has no text to "
             "ship; write it to a file and load that"
         )
-    tree = ast.parse(task.source)
+    tree = module_tree(task.source)
     expression = _reference_expression(tree, task.name)
     kept = _strip(task, tree)
     text = kept.strip("\n") + "\n"

@@ -10,6 +10,8 @@ import numpy as np
 
 #: Bytes on each side that fault; only address space, no memory.
 REACH = 1 << 20
+#: The runs at a faulting fence: a read beside a buffer ends the process, though nothing uses it.
+FENCED = "fenced"
 _PROT_NONE = 0
 
 

@@ -1,5 +1,7 @@
 """A loaded program finds other values at the same addresses, and nothing of the run before."""
 
+# ruff: noqa: N802  (functions are called as in the driver)
+
 from __future__ import annotations
 
 import itertools
@@ -13,9 +15,10 @@ import torch
 from simt_programs import buffer, load
 
 from mkgen.errors import ExecutionError, InputChangedError
-from mkgen.fence import REACH
+from mkgen.fence import FENCED, REACH
 from mkgen.program import Buffer, BufferRole, Launch, Program, Simt, Source, Variant
 from mkgen.target import Target
+from mkgen_simt import nvidia_fence
 from mkgen_simt.device_run import GpuLoaded, GpuRuntime
 from mkgen_simt.stepwise import Device, StepRunner
 
@@ -192,6 +195,61 @@ class FakeRuntime(GpuRuntime):
         pass
 
 
+PAGE = 1 << 21
+
+
+class FakeDriver:
+    """The calls of the CUDA driver that memory at a fence takes; every one succeeds."""
+
+    def __init__(self) -> None:
+        self.next = itertools.count(1 << 32, 1 << 32)
+        self.reserved: dict[int, int] = {}
+        self.created: set[int] = set()
+        self.ends: set[int] = set()
+        """Of what is mapped."""
+        self.refuses = ""
+
+    def memory_of(self, runtime: FakeRuntime, made: Any) -> Any:
+        """`made`, with bytes of the runtime behind its addresses."""
+        runtime.memory[made.address >> 32 << 32] = np.zeros(2 * PAGE, np.uint8)
+        return made
+
+    def cuMemGetAllocationGranularity(self, page, properties, flags):
+        page._obj.value = PAGE
+        return 0
+
+    def cuMemAddressReserve(self, pointer, size, alignment, at, flags):
+        pointer._obj.value = next(self.next)
+        self.reserved[pointer._obj.value] = size.value
+        return 0
+
+    def cuMemCreate(self, handle, size, properties, flags):
+        handle._obj.value = len(self.created) + 7
+        self.created.add(handle._obj.value)
+        return 0
+
+    def cuMemMap(self, at, size, offset, handle, flags):
+        if self.refuses == "cuMemMap":
+            return 2
+        self.ends.add(at.value + size.value)
+        return 0
+
+    def cuMemSetAccess(self, at, size, access, count):
+        return 0
+
+    def cuMemUnmap(self, at, size):
+        self.ends.remove(at.value + size.value)
+        return 0
+
+    def cuMemRelease(self, handle):
+        self.created.remove(handle.value)
+        return 0
+
+    def cuMemAddressFree(self, at, size):
+        assert self.reserved.pop(at.value) == size.value
+        return 0
+
+
 def test_a_gpu() -> None:
     runtime = FakeRuntime()
     loaded = GpuLoaded(steps(), runtime)
@@ -247,6 +305,38 @@ def test_without_zones_a_buffer_is_an_allocation() -> None:
     assert {memory.nbytes for memory in runtime.memory.values()} == {32}
 
 
+def test_a_gpu_runs_once_more_at_a_fence(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = FakeDriver()
+    monkeypatch.setattr(nvidia_fence, "driver", lambda: driver)
+    runtime = FakeRuntime()
+    loaded = GpuLoaded(steps(), runtime)
+    runtime.fenced = lambda *asked: driver.memory_of(runtime, nvidia_fence.FencedMemory(*asked))
+    for x in (ONE, TWO):
+        assert np.array_equal(loaded.run({"x": x}, FENCED)["y"], x * 2)
+    assert runtime.seen[0] == runtime.seen[1]
+    ends = {at + 32 for at in runtime.seen[0]}
+    assert ends == driver.ends, "right behind a buffer nothing is mapped"
+    assert all(driver.reserved[end - PAGE] >= PAGE + REACH for end in ends)
+    loaded.rest()
+    assert not driver.ends and not driver.reserved and not driver.created
+
+
+def test_where_there_is_no_fence_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = FakeDriver()
+    monkeypatch.setattr(nvidia_fence, "driver", lambda: driver)
+    driver.refuses = "cuMemMap"
+    with pytest.raises(ExecutionError, match="cuMemMap of NVIDIA's driver failed with error 2"):
+        nvidia_fence.FencedMemory(32, 16)
+    assert not driver.reserved and not driver.created, "what was reserved is given back"
+    monkeypatch.setattr(nvidia_fence, "driver", lambda: None)
+    with pytest.raises(ExecutionError, match="needs cuMemGetAllocationGranularity of NVIDIA"):
+        nvidia_fence.FencedMemory(32, 16)
+    with pytest.raises(ExecutionError, match="FakeRuntime has no memory at a fence"):
+        GpuLoaded(steps(), FakeRuntime()).run({"x": ONE}, FENCED)
+    with pytest.raises(ExecutionError, match="no schedule 'other'"):
+        GpuLoaded(steps(), FakeRuntime()).run({"x": ONE}, "other")
+
+
 def test_what_is_timed_has_no_zones() -> None:
     runtime = FakeRuntime()
     with GpuLoaded(steps(), runtime).placed({"x": ONE}) as memory:
@@ -259,17 +349,18 @@ def test_tritons_interpreter() -> None:
     from mkgen_triton.interpreter import Interpreted
 
     loaded = Interpreted(steps(), lambda x: x)
-    guards, first = loaded._arguments({"x": ONE}, False)
+    kept = loaded._arguments
+    guards, first = kept.hold({"x": torch.from_numpy(ONE)}, False)
     at = first["x"].data_ptr()
     guards._held[0][1][:] = 0  # a kernel that writes all over the place
     with pytest.raises(ExecutionError, match="out-of-bounds"):
         guards.check()
-    guards, second = loaded._arguments({"x": TWO}, False)
+    guards, second = kept.hold({"x": torch.from_numpy(TWO)}, False)
     assert second["x"].data_ptr() == at and second["x"].tolist() == TWO.tolist()
     guards.check()
-    assert loaded._arguments({"x": TWO}, True)[1]["x"].data_ptr() != at
+    assert kept.hold({"x": torch.from_numpy(TWO)}, True)[1]["x"].data_ptr() != at
     loaded.rest()
-    assert not loaded._kept
+    assert not kept._kept
 
 
 def on_device(monkeypatch: pytest.MonkeyPatch, launcher: Callable[[Any], Any]) -> Any:
@@ -315,5 +406,7 @@ def test_tritons_tensors_on_a_device_have_zones(monkeypatch: pytest.MonkeyPatch)
     assert np.array_equal(loaded.run({"x": ONE})["y"], ONE * 2), "its zones are whole again"
     assert len({x.data_ptr() for x in seen}) == 1
     assert all(x.storage_offset() * 4 == REACH for x in seen)
+    assert np.array_equal(loaded.run({"x": ONE}, FENCED)["y"], ONE * 2)
+    assert seen[-1].data_ptr() != seen[0].data_ptr()
     loaded.rest()
-    assert not loaded._kept
+    assert not loaded._kept._kept

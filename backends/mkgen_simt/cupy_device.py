@@ -16,11 +16,13 @@ import numpy as np
 
 from mkgen.codegen.backend import Ability, Executor, Loaded, Role
 from mkgen.errors import ExecutionError, MissingError
+from mkgen.fence import FENCED
 from mkgen.program import Artifact, Program, Simt
 from mkgen.record import RanOn
 from mkgen_simt import nvrtc
 from mkgen_simt.device_run import GpuLoaded, GpuRuntime, probe_copies, refuse_steps
 from mkgen_simt.nvidia import clock_command, reset_persisting_cache
+from mkgen_simt.nvidia_fence import FencedMemory
 
 #: Above this a kernel must opt in to dynamic shared memory (CUDA C++ Programming Guide, 7.0+).
 _SHARED_WITHOUT_OPT_IN = 48 * 1024
@@ -69,6 +71,7 @@ class CupyExecutor(Executor):
     role: ClassVar[Role] = "device"
     needs_artifact: ClassVar[bool] = True
     backend: ClassVar[str]
+    schedules: ClassVar[tuple[str, ...]] = ("", FENCED)
 
     @property
     @abstractmethod
@@ -207,6 +210,10 @@ class CupyRuntime(GpuRuntime):
         """See GpuRuntime."""
         with _reported("cannot free device memory"):
             self._runtime.free(pointer)
+
+    def fenced(self, size: int, alignment: int) -> FencedMemory:
+        """See GpuRuntime."""
+        return FencedMemory(size, alignment)
 
     def upload(self, pointer: int, data: np.ndarray) -> None:
         """See GpuRuntime."""

@@ -13,9 +13,10 @@ import numpy as np
 from mkgen.codegen.backend import Arrays, Loaded
 from mkgen.codegen.timer import WARM_UPS, Bracket, Timer, changed, copy_seconds, fills_for, rolling
 from mkgen.errors import ExecutionError, InputChangedError
-from mkgen.fence import REACH
+from mkgen.fence import FENCED, REACH
 from mkgen.program import GIVEN, Buffer, BufferRole, Glue, Launch, Program, Repeat, Simt
-from mkgen_simt.zones import Zones
+from mkgen_simt.nvidia_fence import FencedMemory
+from mkgen_simt.zones import Fences, Room, Zones
 
 #: Buffers that no kernel may change.
 _READ_ONLY = (BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.CONSTANT)
@@ -37,6 +38,10 @@ class GpuRuntime(ABC):
     @abstractmethod
     def free(self, pointer: int) -> None:
         """Gives back what `allocate` returned."""
+
+    def fenced(self, size: int, alignment: int) -> FencedMemory:
+        """`size` new bytes in front of addresses that fault. ExecutionError where none can be."""
+        raise ExecutionError(f"{type(self).__name__} has no memory at a fence")
 
     @abstractmethod
     def upload(self, pointer: int, data: np.ndarray) -> None:
@@ -150,20 +155,23 @@ class GpuLoaded(Loaded):
         """`runtime` has the module of `program` loaded; `reach` as for Zones."""
         self.program = program
         self.runtime = runtime
-        self._zones = Zones(runtime, reach)
-        self._kept: dict[str, int] = {}
-        """Device addresses that runs use one after another, by buffer name."""
+        self._rooms: dict[str, Room] = {"": Zones(runtime, reach), FENCED: Fences(runtime)}
+        self._kept: dict[str, dict[str, int]] = {schedule: {} for schedule in self._rooms}
+        """Device addresses that runs of a schedule use one after another, by buffer name."""
 
     def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
         """See Loaded.run."""
+        if schedule not in self._rooms:
+            raise ExecutionError(f"no schedule {schedule!r} on a device")
+        room, kept = self._rooms[schedule], self._kept[schedule]
         try:
-            self._place(self._kept, inputs, self._zones.allocate)
-            bound = self.bind(self._kept)
+            self._place(kept, inputs, room.allocate)
+            bound = self.bind(kept)
             self.execute(bound, "prepare")
             self.execute(bound, "run")
             self.runtime.synchronize()
-            self._zones.check()
-            self._check_unchanged(inputs)
+            room.check()
+            self._check_unchanged(inputs, kept)
             return self.read(bound)
         except BaseException as error:
             # After a fault a device refuses every call, frees included; the first error tells.
@@ -175,9 +183,10 @@ class GpuLoaded(Loaded):
 
     def rest(self) -> None:
         """Frees the buffers that runs use one after another."""
-        kept, self._kept = self._kept, {}
-        for address in kept.values():
-            self._zones.free(address)
+        for schedule, room in self._rooms.items():
+            kept, self._kept[schedule] = self._kept[schedule], {}
+            for address in kept.values():
+                room.free(address)
 
     def timer(self, inputs: Arrays, flush_bytes: int = 0, *, rolls: bool = False) -> Timer:
         """See Loaded.timer."""
@@ -221,7 +230,7 @@ class GpuLoaded(Loaded):
                     memory[buffer.name] = allocate(buffer, flat.nbytes)
                 self.runtime.upload(memory[buffer.name], flat)
 
-    def _check_unchanged(self, inputs: Arrays) -> None:
+    def _check_unchanged(self, inputs: Arrays, places: Mapping[str, int]) -> None:
         """InputChangedError when a buffer that may only be read holds other bytes than given."""
         shared = {b.alias for b in self.program.buffers if b.alias is not None}
         for buffer in self.program.with_role(*_READ_ONLY):
@@ -229,7 +238,7 @@ class GpuLoaded(Loaded):
                 continue
             before = storage(buffer, self._given(buffer, inputs))
             after = np.empty_like(before)
-            self.runtime.download(self._kept[buffer.name], after)
+            self.runtime.download(places[buffer.name], after)
             if before.tobytes() != after.tobytes():
                 raise InputChangedError(
                     f"the program changed buffer {buffer.name!r}, whose role is {buffer.role.value}"

@@ -13,13 +13,12 @@ import numpy as np
 
 from mkgen.codegen.backend import Arrays, Executor, Loaded, Role
 from mkgen.errors import ExecutionError, MissingError, nearest
+from mkgen.fence import FENCED
 from mkgen.program import Artifact, Program, Simt
 from mkgen.record import EvidenceKind, RanOn
 from mkgen_simt.build import Compiler, Language, binary_hash, build, defines, find_compiler
 from mkgen_simt.memory import Memory
 
-#: The runs at a faulting fence: a read beside a buffer ends the process, though nothing uses it.
-FENCED = "fenced"
 ORDERS = {"forward": 0, "reverse": 1, "random": 2, "warps": 3, FENCED: 0}
 
 #: Dynamic shared memory a block can have: the opt-in maximum of sm_90 (CUDA programming guide,

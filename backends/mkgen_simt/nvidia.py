@@ -14,7 +14,7 @@ _PERIOD_MILLISECONDS = 100
 
 
 @functools.cache
-def _driver() -> Any:
+def driver() -> Any:
     """libcuda; None where there is none."""
     try:
         return ctypes.CDLL("libcuda.so.1")
@@ -28,11 +28,11 @@ def reset_persisting_cache() -> None:
     A program that had its inputs kept there would not be slowed down by a flush. Drivers before
     CUDA 11 have neither the limit nor the call, and nothing to take back.
     """
-    driver = _driver()
-    if driver is None or not hasattr(driver, "cuCtxResetPersistingL2Cache"):
+    library = driver()
+    if library is None or not hasattr(library, "cuCtxResetPersistingL2Cache"):
         return
-    driver.cuCtxSetLimit(ctypes.c_int(_PERSISTING_L2_CACHE_SIZE), ctypes.c_size_t(0))
-    driver.cuCtxResetPersistingL2Cache()
+    library.cuCtxSetLimit(ctypes.c_int(_PERSISTING_L2_CACHE_SIZE), ctypes.c_size_t(0))
+    library.cuCtxResetPersistingL2Cache()
 
 
 def clock_command() -> tuple[str, ...]:

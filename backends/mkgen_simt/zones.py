@@ -10,6 +10,7 @@ from mkgen.errors import ExecutionError
 from mkgen.fence import REACH
 from mkgen.program import Buffer
 from mkgen_simt.memory import guard_pattern, overwritten
+from mkgen_simt.nvidia_fence import FencedMemory
 
 
 class Raw(Protocol):
@@ -26,6 +27,50 @@ class Raw(Protocol):
 
     def download(self, pointer: int, data: np.ndarray) -> None:
         """Fills C-contiguous `data` from `pointer`."""
+
+
+class Fencing(Protocol):
+    """What makes memory at a fence."""
+
+    def fenced(self, size: int, alignment: int) -> FencedMemory:
+        """As FencedMemory, or ExecutionError."""
+
+
+class Room(Protocol):
+    """Where the buffers of a run lie."""
+
+    def allocate(self, buffer: Buffer, size: int) -> int:
+        """The address of `size` new bytes for `buffer`."""
+
+    def check(self) -> None:
+        """ExecutionError when something wrote beside a buffer."""
+
+    def free(self, address: int) -> None:
+        """Gives back what `allocate` returned."""
+
+
+class Fences:
+    """Device buffers in front of addresses that fault, by their addresses.
+
+    A read behind a buffer shows, too, though nothing uses what was read.
+    """
+
+    def __init__(self, raw: Fencing) -> None:
+        self._raw = raw
+        self._held: dict[int, FencedMemory] = {}
+
+    def allocate(self, buffer: Buffer, size: int) -> int:
+        """The address of `size` new bytes; ExecutionError where the device has no fences."""
+        made = self._raw.fenced(size, buffer.alignment)
+        self._held[made.address] = made
+        return made.address
+
+    def check(self) -> None:
+        """A write behind a buffer has ended the run."""
+
+    def free(self, address: int) -> None:
+        """Unmaps what `allocate` returned."""
+        self._held.pop(address).free()
 
 
 class Zones:

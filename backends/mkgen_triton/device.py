@@ -23,14 +23,14 @@ from mkgen.codegen.torch_held import held
 from mkgen.codegen.torch_module import poisoned_allocations
 from mkgen.codegen.torch_timer import TorchTimer, last_level_cache, probe_copies
 from mkgen.errors import ExecutionError
-from mkgen.fence import REACH
+from mkgen.fence import FENCED, REACH
 from mkgen.program import Artifact, Program
 from mkgen.record import EvidenceKind, RanOn
 from mkgen_simt.nvidia import clock_command, reset_persisting_cache
 from mkgen_triton.archs import ARCHS, TritonArch, find_arch
 from mkgen_triton.arrays import check_unchanged, collect, make_arguments, named_outputs
 from mkgen_triton.compiling import compiler_name, read_binaries
-from mkgen_triton.guards import Guards, guarded_allocations
+from mkgen_triton.guards import GuardedArguments, Guards, guarded_allocations
 from mkgen_triton.probe import REMEDY, installed, library_sha
 
 #: ROCm then gives the GPU this arch's name, whatever it is (ROCR environment variables).
@@ -67,8 +67,10 @@ class DeviceExecutor(Executor):
     needs_artifact: ClassVar[bool] = True
     cannot_see: ClassVar[tuple[str, ...]] = (
         "other devices of the same arch, other driver versions",
-        "reads out of bounds whose value changes nothing, writes more than 1 MiB out of bounds",
+        "reads before a tensor, or less than 16 bytes past it, whose value changes nothing",
+        "accesses more than 1 MiB out of bounds",
     )
+    schedules: ClassVar[tuple[str, ...]] = ("", FENCED)
 
     def accepts(self, program: Program) -> str | None:
         """None when GPU 0 has the program's arch."""
@@ -83,6 +85,10 @@ class DeviceExecutor(Executor):
         if here != program.target.arch:
             return f"GPU 0 is {here}, the program is for {program.target.arch}"
         return None
+
+    def orders(self, program: Program) -> tuple[str, ...]:
+        """At a fence where NVIDIA's driver can make one."""
+        return self.schedules if program.target.arch.startswith("sm_") else self.schedules[:1]
 
     def ran_on(self) -> RanOn:
         """GPU 0."""
@@ -142,10 +148,7 @@ class OnDevice(Loaded):
         self._shipped = _hashes(artifact) if artifact else None
         self._arch = arch
         self._launcher: Callable[..., Any] = launcher_of(module, program)
-        self._kept: dict[str, Any] = {}
-        """Arguments of the last run, whose memory the next run's values go to."""
-        self._guards = Guards(device=_GPU, reach=REACH)
-        """Of the arguments."""
+        self._kept = GuardedArguments(_GPU, REACH)
         self.matches_artifact: bool | None = None
         self.detail = ""
 
@@ -157,10 +160,12 @@ class OnDevice(Loaded):
         """
         import torch
 
-        if schedule:
+        if schedule not in DeviceExecutor.schedules:
             raise ExecutionError(f"triton-device has no schedule {schedule!r}")
-        arguments = self._refilled(inputs)
-        guards = Guards(device=_GPU, reach=REACH)
+        fenced = schedule == FENCED
+        made = make_arguments(self._program, inputs)
+        given_guards, arguments = self._kept.hold(made, fenced)
+        guards = Guards(fenced, _GPU, REACH)
         with poisoned_allocations(), guarded_allocations(guards):
             try:
                 returned = self._launcher(*arguments.values())
@@ -170,7 +175,7 @@ class OnDevice(Loaded):
                     f"{self._program.launcher} failed on {self._arch.arch.name}: {error}"
                 ) from error
         guards.check()
-        self._guards.check()
+        given_guards.check()
         check_unchanged(self._program, inputs, arguments)
         self._compare_with_artifact()
         return collect(self._program, returned, arguments)
@@ -179,25 +184,9 @@ class OnDevice(Loaded):
         """See Loaded.ran_other."""
         return self.detail if self.matches_artifact is False else ""
 
-    def _refilled(self, inputs: Arrays) -> dict[str, Any]:
-        """Arguments at the addresses of the last run's, with other values."""
-        made = make_arguments(self._program, inputs)
-        if not self._kept:
-            self._kept = {
-                name: self._guards.allocate(
-                    repr(name), tuple(tensor.shape), tensor.dtype, given=True
-                )
-                for name, tensor in made.items()
-            }
-        self._guards.renew()
-        for name, tensor in made.items():
-            self._kept[name].copy_(tensor)
-        return dict(self._kept)
-
     def rest(self) -> None:
         """Gives up the arguments' memory."""
-        self._kept = {}
-        self._guards = Guards(device=_GPU, reach=REACH)
+        self._kept.rest()
 
     def _arguments(self, inputs: Arrays) -> dict[str, Any]:
         made = make_arguments(self._program, inputs)

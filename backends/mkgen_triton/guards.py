@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mkgen.errors import ExecutionError
 from mkgen.fence import fenced_bytes
+from mkgen_simt.nvidia_fence import FencedMemory
 
 #: Bytes before and after each tensor; a multiple of every element size and of 64-byte alignment.
 GUARD = 4096
+#: Of fenced tensors: what Triton takes for granted of an address where it vectorises.
+_ALIGNMENT = 16
 #: As float16, bfloat16, float32 or float64 this byte repeated is a NaN; as an integer it is -1.
 FILL = 0xFF
 #: Beside what a launcher allocates: NaNs with another payload, and another for each of the first
@@ -27,8 +30,8 @@ class Guards:
 
     def __init__(self, fenced: bool = False, device: str = "cpu", reach: int = GUARD) -> None:
         """`fenced`: pages that fault stand in for the zones, which shows reads as well; on a CPU
-        only. `device` as PyTorch calls it; `reach`: bytes of a zone, a multiple of 512 so that a
-        tensor is aligned as PyTorch's allocators align it.
+        or an NVIDIA GPU. `device` as PyTorch calls it; `reach`: bytes of a zone, a multiple of 512
+        so that a tensor is aligned as PyTorch's allocators align it.
         """
         self._fenced = fenced
         self.device = device
@@ -46,7 +49,7 @@ class Guards:
             count *= extent
         size = count * dtype.itemsize
         if self._fenced:
-            held = torch.from_numpy(fenced_bytes(size, 16)).view(dtype)
+            held = self._at_the_fence(size).view(dtype)
             poison(held)
             return held.view(shape)
         reach = self._reach
@@ -59,6 +62,15 @@ class Guards:
         inner = whole[reach : reach + size].view(dtype)
         poison(inner)
         return inner.view(shape)
+
+    def _at_the_fence(self, size: int) -> Any:
+        import torch
+
+        if self.device == "cpu":
+            return torch.from_numpy(fenced_bytes(size, _ALIGNMENT))
+        if size == 0:
+            return torch.empty((0,), dtype=torch.uint8, device=self.device)
+        return torch.as_tensor(FencedMemory(size, _ALIGNMENT), device=self.device)
 
     def renew(self) -> None:
         """Makes all guard zones whole."""
@@ -80,6 +92,35 @@ class Guards:
                         f"at byte {first} from its {'end' if side == 'after' else 'start'}; "
                         "check the store's mask"
                     )
+
+
+class GuardedArguments:
+    """A launcher's arguments in guarded memory, at the same addresses from run to run."""
+
+    def __init__(self, device: str = "cpu", reach: int = GUARD) -> None:
+        """As for Guards."""
+        self._device, self._reach = device, reach
+        self._kept: dict[bool, tuple[Guards, dict[str, Any]]] = {}
+        """By whether they are fenced."""
+
+    def hold(self, made: Mapping[str, Any], fenced: bool) -> tuple[Guards, dict[str, Any]]:
+        """What watches the arguments, whole again, and they with the values of `made`."""
+        if fenced not in self._kept:
+            guards = Guards(fenced, self._device, self._reach)
+            held = {
+                name: guards.allocate(repr(name), tuple(tensor.shape), tensor.dtype, given=True)
+                for name, tensor in made.items()
+            }
+            self._kept[fenced] = guards, held
+        guards, held = self._kept[fenced]
+        guards.renew()
+        for name, tensor in made.items():
+            held[name].copy_(tensor)
+        return guards, dict(held)
+
+    def rest(self) -> None:
+        """Gives up their memory."""
+        self._kept.clear()
 
 
 def _word(dtype: Any, number: int) -> bytes:

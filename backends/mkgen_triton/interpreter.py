@@ -17,17 +17,15 @@ import numpy as np
 from mkgen.codegen.backend import Arrays, Executor, Loaded, Role
 from mkgen.codegen.source_module import import_source, launcher_of, write_source
 from mkgen.errors import ExecutionError
+from mkgen.fence import FENCED
 from mkgen.program import Artifact, Program
 from mkgen.record import EvidenceKind, RanOn
 from mkgen_triton.arrays import check_unchanged, collect, make_arguments, to_numpy
-from mkgen_triton.guards import Guards, guarded_allocations
+from mkgen_triton.guards import GuardedArguments, Guards, guarded_allocations
 from mkgen_triton.probe import REMEDY, installed, interpreter_problem, library_sha
 
 #: Runs the program instances of a grid from the last to the first.
 REVERSE = "reverse"
-#: First to last, in memory at a faulting fence: a read beside a tensor ends the process, though
-#: nothing uses it. Integer overflow is looked for as well, which takes a quarter of the time.
-FENCED = "fenced"
 
 
 class InterpreterExecutor(Executor):
@@ -80,8 +78,7 @@ class Interpreted(Loaded):
     def __init__(self, program: Program, launcher: Callable[..., Any]) -> None:
         self._program = program
         self._launcher = launcher
-        self._kept: dict[bool, tuple[Guards, dict[str, Any]]] = {}
-        """Guards and arguments by whether they are fenced: the next run's values go there."""
+        self._arguments = GuardedArguments()
 
     def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
         """Runs the launcher on guarded copies; memory it allocates is poisoned and guarded too.
@@ -89,7 +86,8 @@ class Interpreted(Loaded):
         Raises ExecutionError when a kernel fails, writes out of bounds or changes an input.
         """
         fenced = schedule == FENCED
-        given_guards, arguments = self._arguments(inputs, fenced)
+        made = make_arguments(self._program, inputs)
+        given_guards, arguments = self._arguments.hold(made, fenced)
         guards = Guards(fenced)
         given = {name: tensor.clone() for name, tensor in arguments.items()}
         with (
@@ -114,25 +112,9 @@ class Interpreted(Loaded):
         check_unchanged(self._program, before, arguments)
         return collect(self._program, returned, arguments)
 
-    def _arguments(self, inputs: Arrays, fenced: bool) -> tuple[Guards, dict[str, Any]]:
-        """Guarded arguments, at the addresses of the last run's, and what watches them."""
-        made = make_arguments(self._program, inputs)
-        if fenced not in self._kept:
-            guards = Guards(fenced)
-            held = {
-                name: guards.allocate(repr(name), tuple(tensor.shape), tensor.dtype, given=True)
-                for name, tensor in made.items()
-            }
-            self._kept[fenced] = guards, held
-        guards, held = self._kept[fenced]
-        guards.renew()
-        for name, tensor in made.items():
-            held[name].copy_(tensor)
-        return guards, dict(held)
-
     def rest(self) -> None:
         """Gives up the arguments' memory."""
-        self._kept.clear()
+        self._arguments.rest()
 
 
 @contextmanager
@@ -212,7 +194,10 @@ def _patched_once() -> Iterator[None]:
 
 @contextmanager
 def _overflow(watched: bool) -> Iterator[None]:
-    """Whether signed overflow is an error; it is the same in every order, so once is enough."""
+    """Whether signed overflow is an error; it is the same in every order, so once is enough.
+
+    It takes a quarter of the time.
+    """
     interpreter: Any = importlib.import_module("triton.runtime.interpreter")
     builder = interpreter.interpreter_builder
     options = builder.options

@@ -55,14 +55,13 @@ class FencedMemory:
 
     def __init__(self, size: int, alignment: int) -> None:
         """`size` bytes at a multiple of `alignment`. ExecutionError."""
+        self._base, self._handle, self._mapped = ctypes.c_uint64(), ctypes.c_uint64(), False
         where = _Location(_ON_DEVICE, 0)
         wanted = _Properties(type=_PINNED, location=where)
         page = ctypes.c_size_t()
         _call("cuMemGetAllocationGranularity", ctypes.byref(page), ctypes.byref(wanted), _MINIMUM)
         self._inner = max(1, -(-size // page.value)) * page.value
         self._reserved = self._inner + -(-REACH // page.value) * page.value
-        self._base, self._handle = ctypes.c_uint64(), ctypes.c_uint64()
-        self._mapped = False
         zero, reserved = ctypes.c_uint64(0), ctypes.c_size_t(self._reserved)
         inner = ctypes.c_size_t(self._inner)
         _call("cuMemAddressReserve", ctypes.byref(self._base), reserved, ctypes.c_size_t(0), zero,

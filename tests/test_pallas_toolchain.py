@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mkgen.codegen.candidate import Generator
 from mkgen.errors import MissingError, WrongArchError
 from mkgen.program import (
     Artifact,
@@ -25,6 +26,8 @@ from mkgen.program import (
     Variant,
 )
 from mkgen.target import Target
+from mkgen.task import find_task
+from mkgen.tune.choose import rank
 from mkgen_pallas import PallasBackend
 from mkgen_pallas.archs import check_program, find_arch, read_stamp
 
@@ -267,6 +270,31 @@ def test_dots_of_default_precision_round_as_the_target_does(tmp_path: Path) -> N
     assert max(exact, also_exact) < 1e-6
     assert 2**-13 < bfloat16 < 2**-8
     assert 2**-16 < tf32 < 2**-11
+
+
+def test_accesses_beside_an_array_show_in_the_gpu_interpreter(tmp_path: Path) -> None:
+    """Interpret mode clamps a load and drops a store there; a GPU does neither."""
+    task = find_task("embedding")
+    workload = next(w for w in task.workloads() if w.role == "check")
+    made = Generator(task, PallasBackend(), Target.parse("pallas:sm_90"))
+    right = rank(made)[0].candidate.program(workload)
+    source = right.sources[-1]
+    assert "inside = i < B * T * D\n" in source.body
+    further = source.body.replace("inside = i < B * T * D\n", "inside = i < B * T * D + 1\n")
+    before = source.body.replace("[ids_at * D + d]", "[ids_at * D + d - 1]")
+    changed = [source.model_copy(update={"body": body}) for body in (further, before)]
+    jobs = [right, *(right.model_copy(update={"sources": (s,)}) for s in changed)]
+    sizes = workload.sizes
+    ids = np.zeros((sizes["B"], sizes["T"]), np.int64)
+    table = np.ones((sizes["V"], sizes["D"]), np.float32)
+    for i in range(len(jobs)):
+        np.savez(tmp_path / f"x{i}.npz", ids=ids, table=table)
+    results = work("emulate", tmp_path, jobs)
+    assert results[0]["executor"] == "pallas-gpu-interpreter"
+    seen = [np.load(tmp_path / f"y{i}.npy") for i in range(len(jobs))]
+    assert (seen[0] == 1).all()
+    assert np.isnan(seen[1].flat[0]) and (seen[1].flat[1:] == 1).all()
+    assert np.isnan(seen[2].flat[0]) and (seen[2].flat[1 : sizes["D"]] == 1).all()
 
 
 def test_sums_do_not_add_in_order(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from mkgen_pallas.arrays import collect, make_arguments
 from mkgen_pallas.compiling import launches_itself
 from mkgen_pallas.numerics import rounded_dots, sum_by_halves
 from mkgen_pallas.probe import REMEDY, installed, library_sha
+from mkgen_pallas.strays import strays_shown
 
 #: A TPU's memories simulated, and grid axes declared `parallel` run in random order. About 3 ms a
 #: grid step, so for check sizes; the plain mode takes microseconds a step on small arrays.
@@ -157,7 +158,7 @@ class Interpreted(Loaded):
         jax: Any = importlib.import_module("jax")
         arguments = make_arguments(self._program, inputs)
         sum_by_halves()
-        with rounded_dots(self._dot_bits):
+        with rounded_dots(self._dot_bits), strays_shown():
             try:
                 if launches_itself(self._program):
                     _require_kernels(self._program, self._launcher, arguments)

@@ -37,6 +37,8 @@ class Guards:
         self.device = device
         self._reach = reach
         self._held: list[tuple[str, Any, Any]] = []
+        self._fences: list[Any] = []
+        """Kernels in flight may use what the launcher has dropped: unmapping waits for none."""
 
     def allocate(
         self, label: str, shape: tuple[int, ...], dtype: Any, *, given: bool = False
@@ -50,6 +52,7 @@ class Guards:
         size = count * dtype.itemsize
         if self._fenced:
             held = self._at_the_fence(size).view(dtype)
+            self._fences.append(held)
             poison(held)
             return held.view(shape)
         reach = self._reach

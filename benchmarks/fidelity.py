@@ -177,7 +177,8 @@ def both(options: argparse.Namespace) -> None:
     """Judges the cases here without a device and on the GPU."""
     sink = Sink(options.out, options.budget)
     with fresh_cache() as cache, Workers() as workers:
-        settings = Settings(Judge(scales), cache, run_timeout=30.0, device=True)
+        # every core has a process: a loaded machine must not be a verdict here either
+        settings = Settings(Judge(scales), cache, run_timeout=120.0, device=True)
         for case in sink.left((c.key, c) for c in selection(options).cases()):
             found = {
                 side: judged(case, role, workers, settings)
@@ -197,7 +198,7 @@ def device(options: argparse.Namespace) -> None:
     mine.sort(key=lambda line: order[line["task"]])
     sink = Sink(options.out, options.budget)
     with fresh_cache() as cache, Workers() as workers:
-        settings = Settings(Judge(scales), cache, run_timeout=20.0, device=True)
+        settings = Settings(Judge(scales), cache, run_timeout=120.0, device=True)
         for line in sink.left((m["key"], m) for m in mine):
             case = read(line)
             found = judged(case, "device", workers, settings)

@@ -293,7 +293,7 @@ def test_accesses_beside_an_array_show_in_the_gpu_interpreter(tmp_path: Path) ->
     assert results[0]["executor"] == "pallas-gpu-interpreter"
     seen = [np.load(tmp_path / f"y{i}.npy") for i in range(len(jobs))]
     assert (seen[0] == 1).all()
-    assert np.isnan(seen[1].flat[0]) and (seen[1].flat[1:] == 1).all()
+    assert np.isnan(seen[1]).all(), "all of the one block"
     assert np.isnan(seen[2].flat[0]) and (seen[2].flat[1 : sizes["D"]] == 1).all()
 
 

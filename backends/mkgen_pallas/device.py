@@ -20,6 +20,7 @@ from mkgen_pallas.archs import ARCHS, PallasArch, find_arch, gpu_binaries
 from mkgen_pallas.arrays import collect, make_arguments
 from mkgen_pallas.compiling import compiler_name, program_of, read_cubins
 from mkgen_pallas.probe import REMEDY, installed, library_sha
+from mkgen_pallas.strays import STRAYS, strays_shown
 
 #: Bytes written between timed runs on a GPU: over three times the largest L2 (B200, 126 MB).
 FLUSH_BYTES = 400_000_000
@@ -78,8 +79,10 @@ class _Device(Executor):
         reason = self.accepts(program)
         if reason:
             raise ExecutionError(f"{self.name}: {reason}")
-        launcher = launcher_of(import_source(write_source(program, directory)), program)
-        return OnDevice(program, launcher, artifact, find_arch(program.target.arch))
+        path = write_source(program, directory)
+        # JAX remembers a kernel's trace by its function: the instrumented run needs its own
+        launcher, watched = (launcher_of(import_source(path), program) for _ in range(2))
+        return OnDevice(program, launcher, artifact, find_arch(program.target.arch), watched)
 
 
 class TpuExecutor(_Device):
@@ -102,10 +105,11 @@ class GpuExecutor(_Device):
     kind: ClassVar[EvidenceKind] = EvidenceKind.PROXY
     needs_artifact: ClassVar[bool] = False
     for_tpu: ClassVar[bool] = False
+    schedules: ClassVar[tuple[str, ...]] = ("", STRAYS)
     cannot_see: ClassVar[tuple[str, ...]] = (
         "any TPU",
         "the shipped artifact, where JAX compiled the source to other machine code",
-        "accesses out of bounds that hit other live memory",
+        "accesses out of bounds without a mask that hit other live memory",
         "times well below JAX's dispatch, some tens of microseconds",
     )
 
@@ -123,10 +127,12 @@ class OnDevice(Loaded):
         launcher: Callable[..., Any],
         artifact: Artifact | None,
         arch: PallasArch,
+        watched: Callable[..., Any],
     ) -> None:
+        """`watched`: the launcher once more, for the runs that show accesses beside arrays."""
         jax: Any = importlib.import_module("jax")
         self.program = program
-        self._jitted = jax.jit(launcher)
+        self._jitted, self._watched = jax.jit(launcher), jax.jit(watched)
         self._compiled: Any = None
         self._artifact = artifact
         self._arch = arch
@@ -169,13 +175,21 @@ class OnDevice(Loaded):
         return self.detail if self.matches_artifact is False else ""
 
     def run(self, inputs: Arrays, schedule: str = "") -> dict[str, np.ndarray]:
-        """Runs the launcher once. JAX gives no way to poison its output buffers."""
+        """Runs the launcher once. JAX gives no way to poison its output buffers.
+
+        Nor to put anything beside them: with the schedule `STRAYS` the kernels are compiled once
+        more so that they themselves show what they do there.
+        """
         jax: Any = importlib.import_module("jax")
-        if schedule:
+        if schedule not in ("", STRAYS):
             raise ExecutionError(f"this executor has no schedule {schedule!r}")
-        arguments, compiled = self.ready(inputs)
+        arguments, run = self.ready(inputs)
         try:
-            returned = jax.block_until_ready(compiled(*arguments))
+            if schedule == STRAYS:
+                with strays_shown():
+                    returned = jax.block_until_ready(self._watched(*arguments))
+            else:
+                returned = jax.block_until_ready(run(*arguments))
         except Exception as error:
             raise ExecutionError(f"{self.program.launcher} failed: {error}") from error
         return collect(self.program, returned)

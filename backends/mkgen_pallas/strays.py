@@ -1,4 +1,4 @@
-"""Accesses beside an array in interpret mode, which clamps a load and drops a store there."""
+"""Accesses beside an array, which interpret mode clamps or drops and a GPU may let pass."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+#: The runs on a GPU whose kernels show what they access beside an array.
+STRAYS = "strays"
+
 
 @contextmanager
 def strays_shown() -> Iterator[None]:
-    """A masked load beside an array gives NaN, a masked store there spoils the first element.
+    """A masked load beside an array gives NaN, a masked store there stores NaN everywhere.
 
-    On a GPU the one reads what lies there and the other overwrites it. Integers become their
-    dtype's lowest value.
+    On a GPU the one reads what lies there and the other overwrites it, mostly what nobody uses.
+    Integers become their dtype's lowest value. What would be stored beside the array goes to its
+    first element.
     """
     jax: Any = importlib.import_module("jax")
     triton: Any = importlib.import_module("jax.experimental.pallas.triton")
@@ -44,7 +48,9 @@ def strays_shown() -> Iterator[None]:
         index, outside = beside(ref, mask)
         if outside is not None:
             ref = ref.ref.at[jnp.where(outside, 0, index)]
-            val = jnp.where(outside, poison(val.dtype), val)
+            # a whole block: another one may set the first element after this one
+            spoilt = jnp.max(outside.astype(jnp.int32)) > 0
+            val = jnp.where(spoilt, poison(val.dtype), val)
         store(ref, val, mask=mask, **named)
 
     triton.load, triton.store = shown_load, shown_store

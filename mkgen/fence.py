@@ -1,4 +1,4 @@
-"""Memory between pages that nobody may touch: a read past the end ends the process, seen or not."""
+"""What lies beside a buffer that a judged kernel uses: words nobody computes, pages that fault."""
 
 from __future__ import annotations
 
@@ -13,6 +13,26 @@ REACH = 1 << 20
 #: The runs at a faulting fence: a read beside a buffer ends the process, though nothing uses it.
 FENCED = "fenced"
 _PROT_NONE = 0
+#: NaN with a payload no computation gives, and its bytes; for other dtypes a byte repeated, which
+#: makes integers that are wild indices.
+_GUARD_WORDS = {
+    "float64": (0x7FFA5A5A5A5A5A5A, 8), "float32": (0x7FE5A5A5, 4),
+    "float16": (0x7F5A, 2), "bfloat16": (0x7FDA, 2),
+}  # fmt: skip
+_GUARD_BYTE = 0x7D
+#: Different words of a dtype.
+GUARD_WORDS = 32
+
+
+def guard_word(dtype: str, number: int) -> bytes:
+    """What guard zones beside a buffer of `dtype` repeat; another for each of 32 numbers.
+
+    Buffers must differ: a kernel that reads past the end of one and writes what it read past the
+    end of another (a NaN keeps its payload, also through arithmetic) would leave equal zones as
+    they were.
+    """
+    word, width = _GUARD_WORDS.get(dtype, (_GUARD_BYTE, 1))
+    return (word ^ number % GUARD_WORDS).to_bytes(width, "little")
 
 
 def fenced_bytes(size: int, alignment: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mkgen.codegen.backend import Arrays
 from mkgen.errors import ExecutionError, InputChangedError
-from mkgen.fence import fenced_bytes
+from mkgen.fence import fenced_bytes, guard_word
 from mkgen.program import GIVEN, Buffer, BufferRole, Program
 
 GUARD = 4096
@@ -18,12 +18,6 @@ GUARD = 4096
 READ_ONLY = frozenset({BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.CONSTANT})
 RETURNED = frozenset({BufferRole.OUTPUT, BufferRole.STATE})
 
-#: Guard words: NaN with a payload no computation gives, or an integer that makes a wild index.
-_GUARD_WORDS = {
-    "float64": (0x7FFA5A5A5A5A5A5A, 8), "float32": (0x7FE5A5A5, 4),
-    "float16": (0x7F5A, 2), "bfloat16": (0x7FDA, 2),
-}  # fmt: skip
-_GUARD_BYTE = 0x7D
 #: What an unwritten element of a type without NaN or a lowest value of its own reads as: 0 would
 #: be right by accident too often, so unsigned bytes get 0xA5.
 _POISON_BYTE = 0xA5
@@ -42,14 +36,11 @@ def numpy_dtype(name: str) -> np.dtype:
 def guard_pattern(buffer: Buffer, size: int = GUARD) -> np.ndarray:
     """`size` bytes, a multiple of 8, to put on each side of `buffer`, uint8.
 
-    Buffers differ: a kernel that reads past the end of one and writes what it read past the end
-    of another (a NaN keeps its payload, also through arithmetic) would leave equal guards
-    untouched. Given, temporary and returned ones always do, two of a kind mostly.
+    Given, temporary and returned buffers have different words always, two of a kind mostly.
     """
-    word, width = _GUARD_WORDS.get(buffer.dtype, (_GUARD_BYTE, 1))
     kind = 0 if buffer.role in READ_ONLY else 1 if buffer.role in RETURNED else 2
-    word ^= kind | crc32(buffer.name.encode()) % 8 << 2
-    return np.frombuffer(word.to_bytes(width, "little") * (size // width), np.uint8)
+    word = guard_word(buffer.dtype, kind | crc32(buffer.name.encode()) % 8 << 2)
+    return np.frombuffer(word * (size // len(word)), np.uint8)
 
 
 def overwritten(zone: np.ndarray, pattern: np.ndarray, where: str, name: str) -> str:
@@ -115,7 +106,7 @@ class Block:
         """NaN, or the lowest integer; bytes without either get a pattern."""
         if self.buffer.dtype in ("bool", "uint8"):
             self.bytes[:] = _POISON_BYTE
-        elif self.buffer.dtype in _GUARD_WORDS:
+        elif "float" in self.buffer.dtype:
             self.bytes[:] = 0xFF
         else:
             self.bytes.view(self.dtype)[:] = np.iinfo(self.dtype).min

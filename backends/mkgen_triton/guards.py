@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mkgen.errors import ExecutionError
-from mkgen.fence import fenced_bytes
+from mkgen.fence import fenced_bytes, guard_word
 from mkgen_simt.nvidia_fence import FencedMemory
 
 #: Bytes before and after each tensor; a multiple of every element size and of 64-byte alignment.
@@ -15,14 +15,6 @@ GUARD = 4096
 _ALIGNMENT = 16
 #: As float16, bfloat16, float32 or float64 this byte repeated is a NaN; as an integer it is -1.
 FILL = 0xFF
-#: Beside what a launcher allocates: NaNs with another payload, and another for each of the first
-#: 32, because a kernel that reads beside one tensor and writes what it read beside its output (a
-#: NaN keeps its payload, also through arithmetic) would leave equal zones as they were.
-_WORDS = {
-    "torch.float64": b"\xa5\xa5\xa5\xa5\xa5\xa5\xfa\x7f", "torch.float32": b"\xa5\xa5\xe5\x7f",
-    "torch.float16": b"\x5a\x7f", "torch.bfloat16": b"\xda\x7f",
-}  # fmt: skip
-_BYTE = b"\x7d"
 
 
 class Guards:
@@ -57,7 +49,8 @@ class Guards:
             return held.view(shape)
         reach = self._reach
         whole = torch.empty((reach + size + reach,), dtype=torch.uint8, device=self.device)
-        word = bytes([FILL]) if given else _word(dtype, len(self._held))
+        name = str(dtype).removeprefix("torch.")
+        word = bytes([FILL]) if given else guard_word(name, len(self._held))
         zone = torch.tensor(list(word), dtype=torch.uint8, device=self.device)
         zone = zone.repeat(reach // len(word))
         self._held.append((label, whole, zone))
@@ -124,12 +117,6 @@ class GuardedArguments:
     def rest(self) -> None:
         """Gives up their memory."""
         self._kept.clear()
-
-
-def _word(dtype: Any, number: int) -> bytes:
-    """The bytes of one element beside the tensor that is allocated as the `number`th."""
-    low, *rest = _WORDS.get(str(dtype), _BYTE)
-    return bytes([low ^ number % 32, *rest])
 
 
 def _guard(whole: Any, zone: Any) -> None:

@@ -99,6 +99,32 @@ def test_special_values_must_stand_where_the_oracle_has_them():
             assert compare(expected(oracle), changed).ok == same, (at, wrong)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "scale", "may"),
+    [("float32", 2.0**-128, True), ("bfloat16", 2.0**-128, True), ("float32", 2.0**-100, False),
+     ("float64", 2.0**-1030, False)],
+)  # fmt: skip
+def test_a_denormal_answer_may_be_zero_and_nothing_else_may(dtype, scale, may):
+    """As a TPU gives it. A softmax far below its maximum has such answers in the plain draw."""
+    sizes = {"N": 40}
+    task = Task(
+        name="scaled",
+        category="math",
+        reference=lambda x: x * scale,
+        inputs={"x": Tensor("N", dtype, distribution="uniform", low=1, high=2)},
+        bench=sizes,
+        check=(sizes,),
+        heldout=(sizes,),
+        source="scaled",
+    )
+    judge = Judge(lambda t, w, i: [(np.zeros(1), 1.0)])
+    (right,) = judge.case(task, task.workloads()[0], STRICT).expected
+    assert compare(right, np.zeros(40, right.dtype)).ok == may
+    wrong = right.oracle.astype(right.dtype)
+    wrong[7] += np.asarray(6 * max(scale, 2.0**-126) if dtype != "float64" else scale, wrong.dtype)
+    assert not compare(right, wrong).ok
+
+
 def test_an_infinite_scale_allows_nothing():
     oracle = np.ones(3)
     got = np.array([1, 2, 1], np.float32)

@@ -209,12 +209,17 @@ def _observation(
     )
 
 
+def _tells(digits: str, hidden: frozenset[str]) -> bool:
+    """Whether a number is hidden, or has a long one within."""
+    return digits in hidden or any(len(h) > 3 and h in digits for h in hidden)
+
+
 def _lesson(record: Record, hidden: frozenset[str]) -> str:
     if record.status is Status.COMPILE_FAILED:
         found = re.search(r"\berror: ([^\n;]{4,400})", record.reason)
         told = without_places(found[1]) if found else ""
         told = " ".join("".join(c if " " <= c <= "~" else " " for c in told).split())
-        if hidden & {*re.findall(r"\d+", told)}:
+        if any(_tells(run, hidden) for run in re.findall(r"\d+", told)):
             return ""
         return (
             told if len(told) <= _MOST_LESSON else f"{told[:_MOST_LESSON].rpartition(' ')[0]} ..."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -45,3 +47,22 @@ def test_tensors_of_a_launcher_have_other_words(dtype: str) -> None:
     zones = [zone for _, _, zone in guards._held]
     assert len({zone.numpy().tobytes() for zone in zones}) == 8
     assert all(zone.view(getattr(torch, dtype)).isnan().all() for zone in zones)
+
+
+def test_what_a_launcher_drops_stays_until_the_run_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unmapping waits for no kernel: one in flight may still use it."""
+    arrays: list[weakref.ref[np.ndarray]] = []
+
+    def memory(self: Guards, size: int) -> torch.Tensor:
+        array = np.zeros(size, np.uint8)
+        arrays.append(weakref.ref(array))
+        return torch.from_numpy(array)
+
+    monkeypatch.setattr(Guards, "_at_the_fence", memory)
+    guards = Guards(fenced=True)
+    guards.allocate("dropped at once", (8,), torch.float32)
+    gc.collect()
+    assert arrays[0]() is not None
+    del guards
+    gc.collect()
+    assert arrays[0]() is None

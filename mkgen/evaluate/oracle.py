@@ -327,7 +327,7 @@ def _with_flush(expected: Expected, zeroed: np.ndarray) -> Expected:
 def _denormal_room(dtype: np.dtype, oracle: np.ndarray) -> np.ndarray:
     """Room for zero where the answer is a denormal number of float32 (16 bits are computed in it).
 
-    A TPU, XLA and what the OpenCL specification lets devices do have none. float64 is left alone.
+    Devices may have none. The element may be off by the smallest normal number. Not for float64.
     """
     least = smallest_normal(np.dtype(np.float32))
     small = (oracle != 0) & (np.abs(oracle) < least)

@@ -46,8 +46,8 @@ def sum_by_halves() -> None:
     """From now on, sums of floating-point numbers on the CPU add one half of them to the other.
 
     XLA for CPU adds the terms one after the other: of n equal ones each rounding goes the same way,
-    and the error grows with n. By halves it grows with log n, as in a GPU's tree of
-    lanes; the order on a TPU is assumed to be such, not measured. A kernel that itself adds in order does so here, too.
+    and the error grows with n. By halves it grows with log n, as in a GPU's tree of lanes; that a
+    TPU sums so is assumed, not measured. A kernel that itself adds in order does so here, too.
     """
     jax: Any = importlib.import_module("jax")
     mlir: Any = importlib.import_module("jax.interpreters.mlir")

@@ -120,9 +120,13 @@ def test_a_denormal_answer_may_be_zero_and_nothing_else_may(dtype, scale, may):
     judge = Judge(lambda t, w, i: [(np.zeros(1), 1.0)])
     (right,) = judge.case(task, task.workloads()[0], STRICT).expected
     assert compare(right, np.zeros(40, right.dtype)).ok == may
+    assert compare(right, -np.zeros(40, right.dtype)).ok == may
     wrong = right.oracle.astype(right.dtype)
-    wrong[7] += np.asarray(6 * max(scale, 2.0**-126) if dtype != "float64" else scale, wrong.dtype)
-    assert not compare(right, wrong).ok
+    assert compare(right, wrong).ok
+    for factor in (-1, 0.5, 2):  # as near to the answer as zero is
+        changed = wrong.copy()
+        changed[7] = factor * wrong[7]
+        assert changed[7] != 0 and not compare(right, changed).ok, factor
 
 
 def test_an_infinite_scale_allows_nothing():

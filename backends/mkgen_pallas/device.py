@@ -80,8 +80,10 @@ class _Device(Executor):
         if reason:
             raise ExecutionError(f"{self.name}: {reason}")
         path = write_source(program, directory)
-        # JAX remembers a kernel's trace by its function: the instrumented run needs its own
-        launcher, watched = (launcher_of(import_source(path), program) for _ in range(2))
+        launcher, watched = launcher_of(import_source(path), program), None
+        if STRAYS in self.schedules:
+            # JAX remembers a kernel's trace by its function: the instrumented run needs its own
+            watched = launcher_of(import_source(path), program)
         return OnDevice(program, launcher, artifact, find_arch(program.target.arch), watched)
 
 
@@ -127,12 +129,12 @@ class OnDevice(Loaded):
         launcher: Callable[..., Any],
         artifact: Artifact | None,
         arch: PallasArch,
-        watched: Callable[..., Any],
+        watched: Callable[..., Any] | None = None,
     ) -> None:
-        """`watched`: the launcher once more, for the runs that show accesses beside arrays."""
+        """`watched`: the launcher once more, where runs can show accesses beside arrays."""
         jax: Any = importlib.import_module("jax")
         self.program = program
-        self._jitted, self._watched = jax.jit(launcher), jax.jit(watched)
+        self._jitted, self._watched = jax.jit(launcher), jax.jit(watched) if watched else None
         self._compiled: Any = None
         self._artifact = artifact
         self._arch = arch
@@ -181,13 +183,14 @@ class OnDevice(Loaded):
         more so that they themselves show what they do there.
         """
         jax: Any = importlib.import_module("jax")
-        if schedule not in ("", STRAYS):
+        watched = self._watched if schedule == STRAYS else None
+        if schedule and watched is None:
             raise ExecutionError(f"this executor has no schedule {schedule!r}")
         arguments, run = self.ready(inputs)
         try:
-            if schedule == STRAYS:
+            if watched is not None:
                 with strays_shown():
-                    returned = jax.block_until_ready(self._watched(*arguments))
+                    returned = jax.block_until_ready(watched(*arguments))
             else:
                 returned = jax.block_until_ready(run(*arguments))
         except Exception as error:

@@ -15,8 +15,7 @@ from mkgen.codegen.timer import WARM_UPS, Bracket, Timer, changed, copy_seconds,
 from mkgen.errors import ExecutionError, InputChangedError
 from mkgen.fence import FENCED, REACH
 from mkgen.program import GIVEN, Buffer, BufferRole, Glue, Launch, Program, Repeat, Simt
-from mkgen_simt.nvidia_fence import FencedMemory
-from mkgen_simt.zones import Fences, Room, Zones
+from mkgen_simt.zones import Fenced, Fences, Room, Zones
 
 #: Buffers that no kernel may change.
 _READ_ONLY = (BufferRole.INPUT, BufferRole.PARAMETER, BufferRole.CONSTANT)
@@ -39,7 +38,7 @@ class GpuRuntime(ABC):
     def free(self, pointer: int) -> None:
         """Gives back what `allocate` returned."""
 
-    def fenced(self, size: int, alignment: int) -> FencedMemory:
+    def fenced(self, size: int, alignment: int) -> Fenced:
         """`size` new bytes in front of addresses that fault. ExecutionError where none can be."""
         raise ExecutionError(f"{type(self).__name__} has no memory at a fence")
 

@@ -7,6 +7,7 @@ Management") maps whole pages, of 2 MiB today, and leaves what is reserved behin
 from __future__ import annotations
 
 import ctypes
+import warnings
 from typing import Any
 
 from mkgen.errors import ExecutionError
@@ -97,4 +98,4 @@ class FencedMemory:
         try:
             self.free()
         except ExecutionError as error:
-            self.refused = str(error)
+            warnings.warn(str(error), ResourceWarning, stacklevel=2)

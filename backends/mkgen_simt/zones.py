@@ -10,7 +10,6 @@ from mkgen.errors import ExecutionError
 from mkgen.fence import REACH
 from mkgen.program import Buffer
 from mkgen_simt.memory import guard_pattern, overwritten
-from mkgen_simt.nvidia_fence import FencedMemory
 
 
 class Raw(Protocol):
@@ -29,11 +28,20 @@ class Raw(Protocol):
         """Fills C-contiguous `data` from `pointer`."""
 
 
+class Fenced(Protocol):
+    """Memory whose end is a fence."""
+
+    address: int
+
+    def free(self) -> None:
+        """Gives it back; nothing may use it any more. ExecutionError."""
+
+
 class Fencing(Protocol):
     """What makes memory at a fence."""
 
-    def fenced(self, size: int, alignment: int) -> FencedMemory:
-        """As FencedMemory, or ExecutionError."""
+    def fenced(self, size: int, alignment: int) -> Fenced:
+        """`size` bytes at a multiple of `alignment`; ExecutionError where there are no fences."""
 
 
 class Room(Protocol):
@@ -57,7 +65,7 @@ class Fences:
 
     def __init__(self, raw: Fencing) -> None:
         self._raw = raw
-        self._held: dict[int, FencedMemory] = {}
+        self._held: dict[int, Fenced] = {}
 
     def allocate(self, buffer: Buffer, size: int) -> int:
         """The address of `size` new bytes; ExecutionError where the device has no fences."""

@@ -2,7 +2,9 @@
 
 A floating element is right when its error from the float64 oracle is within its budget,
 `max(OWN_FACTOR * own_error, floor)`; NaN and infinities must stand exactly where the oracle,
-rounded to the output's dtype, has them. All elements of a 16-bit output together must also be
+rounded to the output's dtype, has them. Zero is right, too, where the oracle is a denormal number
+of float32, which TPUs, XLA for CPU and some OpenCL devices do not have (16-bit floats are computed
+in float32). All elements of a 16-bit output together must also be
 rounded as well as PyTorch's are: a value that is cut off lies within any one element's budget.
 Everything else is exact, but for the indices of equally good elements.
 """
@@ -30,6 +32,7 @@ SPREAD_COUNT = 64
 #: Elements compared at once: a full-size float64 temporary would be a gigabyte.
 _BLOCK = 1 << 20
 _LARGEST = sys.float_info.max
+_SMALLEST_NORMAL = float(np.finfo(np.float32).smallest_normal)
 
 Slices = tuple[slice, ...]
 
@@ -176,6 +179,7 @@ def _compare_floats(expected: Expected, got: np.ndarray) -> Comparison:
     # half a unit in the last place above the largest number is where rounding gives infinity
     overflow = largest * (1 + epsilon(expected.dtype) / 4)
     floor = np.broadcast_to(expected.floor, got.shape)
+    normal = _SMALLEST_NORMAL if expected.dtype.itemsize <= 4 else 0.0
     for block in blocks(got.shape):
         want = expected.oracle[block]
         have = got[block].astype(np.float64)
@@ -187,6 +191,7 @@ def _compare_floats(expected: Expected, got: np.ndarray) -> Comparison:
         allowed = np.asarray(floor[block], np.float64)
         budget = np.where(np.isfinite(allowed), np.maximum(allowed, own), own)
         error = np.abs(np.where(finite, have - np.where(finite, want, 0.0), 0.0))
+        error[(have == 0) & (np.abs(want) < normal)] = 0.0
         wrong = ~(finite | same) | (error > budget)
         if expected.spread is not None:
             squares.see(error, want, allowed, finite)

@@ -324,18 +324,6 @@ def _with_flush(expected: Expected, zeroed: np.ndarray) -> Expected:
     return replace(expected, floor=expected.floor + room)
 
 
-def _denormal_room(dtype: np.dtype, oracle: np.ndarray) -> np.ndarray:
-    """Room for zero where the answer is a denormal number of float32 (16 bits are computed in it).
-
-    Devices may have none. The element may be off by the smallest normal number. Not for float64.
-    """
-    least = smallest_normal(np.dtype(np.float32))
-    small = (oracle != 0) & (np.abs(oracle) < least)
-    if dtype.itemsize > 4 or not small.any():
-        return np.zeros(())
-    return np.where(small, least, 0.0)
-
-
 def _off(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         return np.asarray(np.nan_to_num(np.abs(one.astype(np.float64) - other), nan=0.0))
@@ -472,7 +460,6 @@ def _expected(
     if narrow:
         floor = floor + np.abs(np.nan_to_num(oracle, posinf=0.0, neginf=0.0)) * epsilon(dtype) / 2
         spread = max(SPREAD_FACTOR * own_spread(oracle, o, floor) for o in own)
-    floor = floor + _denormal_room(dtype, oracle)
     np.broadcast_to(floor, oracle.shape)  # refuse a scale of another shape here, not in a compare
     share = max(own_share(oracle, o, floor) for o in own)
     return Expected(

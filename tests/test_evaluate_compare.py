@@ -127,6 +127,8 @@ def test_a_denormal_answer_may_be_zero_and_nothing_else_may(dtype, scale, may):
         changed = wrong.copy()
         changed[7] = factor * wrong[7]
         assert changed[7] != 0 and not compare(right, changed).ok, factor
+    single = expected(np.array(2.0**-128), dtype, floor=0)
+    assert compare(single, np.zeros((), right.dtype)).ok == (dtype != "float64")
 
 
 def test_an_infinite_scale_allows_nothing():

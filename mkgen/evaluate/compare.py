@@ -190,8 +190,9 @@ def _compare_floats(expected: Expected, got: np.ndarray) -> Comparison:
         same = special & ((target == have) | (np.isnan(target) & np.isnan(have)))
         allowed = np.asarray(floor[block], np.float64)
         budget = np.where(np.isfinite(allowed), np.maximum(allowed, own), own)
-        error = np.abs(np.where(finite, have - np.where(finite, want, 0.0), 0.0))
-        error[(have == 0) & (np.abs(want) < normal)] = 0.0
+        flushed = (have == 0) & (np.abs(want) < normal)
+        counted = finite & ~flushed
+        error = np.abs(np.where(counted, have - np.where(counted, want, 0.0), 0.0))
         wrong = ~(finite | same) | (error > budget)
         if expected.spread is not None:
             squares.see(error, want, allowed, finite)

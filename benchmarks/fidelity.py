@@ -58,7 +58,7 @@ class Fixed:
     text: Program
     precision: PrecisionClass = PrecisionClass.STRICT
     origin: str = "template"
-    """Ours: workers are ended after a bad end only."""
+    """Ours: the inputs are those of seed 0 on both sides."""
 
     def program(self, workload: Workload) -> Program:
         """The one."""
@@ -66,9 +66,16 @@ class Fixed:
 
 
 def judged(case: Case, role: str, workers: Workers, settings: Settings) -> dict[str, Any]:
-    """How the first executor of `role` that takes the program ends: status, who, why, seconds."""
+    """How the first executor of `role` that takes the program ends: status, who, why, seconds.
+
+    A mutant has workers of its own: what it writes beside its buffers may end a later text's run.
+    """
     started = time.monotonic()
-    found = _judged(case, role, workers, settings)
+    if case.kind == "mutant":
+        with Workers() as own:
+            found = _judged(case, role, own, settings)
+    else:
+        found = _judged(case, role, workers, settings)
     return found | {"seconds": round(time.monotonic() - started, 2)}
 
 

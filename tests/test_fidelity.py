@@ -11,9 +11,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
+import fidelity
 from fidelity_cases import Case, Selection, read
 from fidelity_table import RACE, Pair, pairs, table, verdict
 
+from mkgen.evaluate.oracle import Judge
+from mkgen.evaluate.pool import Workers
+from mkgen.evaluate.protocol import Settings
 from mkgen.target import Target
 
 PASS = {"status": "pass", "message": ""}
@@ -100,3 +104,22 @@ def test_a_case_is_read_back_with_the_text_it_had(few: list[Case]) -> None:
     written["program"]["sources"][0]["body"] += "\n"
     with pytest.raises(ValueError, match="not the one"):
         read(written)
+
+
+def test_a_mutant_shares_no_worker(few: list[Case], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One wrote beyond a buffer, and the honest text that came next died of it."""
+    met: list[tuple[str, Workers]] = []
+
+    def judge(case: Case, role: str, workers: Workers, settings: Settings) -> dict[str, Any]:
+        met.append((case.kind, workers))
+        return dict(PASS)
+
+    monkeypatch.setattr(fidelity, "_judged", judge)
+    settings = Settings(Judge(fidelity.scales))
+    with Workers() as shared:
+        for case in few:
+            fidelity.judged(case, "emulate", shared, settings)
+    assert {kind for kind, _ in met} == {"correct", "mutant", "odd"}
+    alone = [workers for kind, workers in met if kind == "mutant"]
+    assert len(set(map(id, [shared, *alone]))) == len(alone) + 1
+    assert all(workers is shared for kind, workers in met if kind != "mutant")

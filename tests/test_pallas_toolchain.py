@@ -215,6 +215,15 @@ def test_a_gpu_target_needs_the_gpu(compiled: list[dict[str, Any]]) -> None:
     assert "jax[cuda13]" in compiled[9]["message"]
 
 
+@pytest.mark.parametrize("name", ["scatter_add", "max_pool2d"])
+def test_no_window_is_unrolled_on_gpus(name: str) -> None:
+    """JAX unrolls a loop of Python's: 389 sources took more than two minutes to compile."""
+    task = find_task(name)
+    made = Generator(task, PallasBackend(), Target.parse("pallas:sm_90"))
+    body = rank(made)[0].candidate.program(task.workloads()[0]).sources[-1].body
+    assert "jax.lax.fori_loop(" in body and "in range(" not in body
+
+
 def test_the_interpreters_are_right_and_see_faults(tmp_path: Path) -> None:
     """Right in both modes; no mask at the tail, a wrong `parallel`, an unwritten block are not."""
     random = np.random.default_rng(0)

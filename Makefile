@@ -23,7 +23,7 @@ lint: setup
 	PYTHONPATH=.:backends $(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not acceptance and not long'
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m 'not acceptance and not long'
 
 # The whole matrix: every task on every backend, and every compile target.
 acceptance: setup

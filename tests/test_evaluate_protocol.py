@@ -151,6 +151,17 @@ def test_every_end_is_a_record_and_the_next_candidate_runs(workers, behaviour):
     assert describe(record)
 
 
+def test_after_a_fault_the_next_candidate_has_another_worker(workers):
+    """What wrote far beside a buffer, as a guard zone shows, may have hit the worker itself."""
+    met = []
+    for behaviour in ("right", "right", "raise", "right"):
+        with workers.lease(FakeBackend(), "emulate") as lease:
+            lease.call("limit", 20, address_space=None)
+            met.append(lease._process.group)
+        check(workers, behaviour)
+    assert met[0] == met[1] == met[2] != met[3]
+
+
 @pytest.mark.parametrize("behaviour", ["hang", "compile-hang"])
 def test_a_hang_is_killed(workers, behaviour):
     record = check(workers, behaviour, run_timeout=1.0, compile_timeout=1.0)

@@ -88,9 +88,10 @@ class Lease:
         try:
             return process.call({"job": job, **arguments}, timeout)
         except WorkerFailure as failure:
-            # a device's context may be spoilt by a fault, and a full process stays full
-            full = (Status.OUT_OF_MEMORY, Status.OVER_LIMIT)
-            if self.role == "device" or failure.status in full or not process.alive():
+            # A device's context may be spoilt by a fault, and a full process stays full. What
+            # wrote beside a buffer may have written anywhere: the next candidate would die of it.
+            spoilt = (Status.CRASHED, Status.OUT_OF_MEMORY, Status.OVER_LIMIT)
+            if self.role == "device" or failure.status in spoilt or not process.alive():
                 self.discard()
             raise
         except BaseException:

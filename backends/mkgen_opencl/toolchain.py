@@ -10,11 +10,10 @@ import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from mkgen.codegen.backend import Ability, Found, Probe
+from mkgen.codegen.backend import Ability, Found, Probe, ability
 from mkgen.codegen.external import chosen_compiler, external_ability
 from mkgen.document import content_hash
 from mkgen.errors import MissingError
@@ -155,18 +154,10 @@ def probe() -> Probe:
     """What works here, from package metadata, PATH and device nodes alone."""
     return Probe(
         generate=Ability(True, found="templates only; nothing to install"),
-        compile=_guarded(_probe_compile),
-        execute=_guarded(_probe_execute),
-        measure=_guarded(_probe_measure),
+        compile=ability(_probe_compile, REMEDY),
+        execute=ability(_probe_execute, REMEDY),
+        measure=ability(_probe_measure, REMEDY),
     )
-
-
-def _guarded(check: Callable[[], Ability]) -> Ability:
-    # A broken installation (unreadable metadata, a dangling link) is a finding, not a crash.
-    try:
-        return check()
-    except Exception as error:
-        return Ability(False, reason=f"{type(error).__name__}: {error}", remedy=REMEDY)
 
 
 def _probe_compile() -> Ability:

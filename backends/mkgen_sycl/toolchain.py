@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import sys
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from mkgen.codegen.backend import Ability, Found, Probe
+from mkgen.codegen.backend import Ability, Found, Probe, ability
 from mkgen.codegen.external import external_ability
 from mkgen.errors import MissingError
 from mkgen_simt import ocloc
@@ -115,18 +114,10 @@ def probe() -> Probe:
     """What works here, from package metadata and PATH alone."""
     return Probe(
         generate=Ability(True, found="templates only; nothing to install"),
-        compile=_guarded(_probe_compile),
-        execute=_guarded(_probe_execute),
-        measure=_guarded(_probe_measure),
+        compile=ability(_probe_compile, REMEDY),
+        execute=ability(_probe_execute, REMEDY),
+        measure=ability(_probe_measure, REMEDY),
     )
-
-
-def _guarded(check: Callable[[], Ability]) -> Ability:
-    # A broken installation (unreadable metadata, a dangling link) is a finding, not a crash.
-    try:
-        return check()
-    except Exception as error:
-        return Ability(False, reason=f"{type(error).__name__}: {error}", remedy=REMEDY)
 
 
 def _probe_compile() -> Ability:

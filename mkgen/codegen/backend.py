@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -60,6 +60,14 @@ class Ability:
     """Why not."""
     remedy: str = ""
     """The one command that would enable it."""
+
+
+def ability(check: Callable[[], Ability], remedy: str) -> Ability:
+    """What `check` finds. A broken installation is a finding, not a crash, and has the `remedy`."""
+    try:
+        return check()
+    except Exception as error:
+        return Ability(False, reason=f"{type(error).__name__}: {error}", remedy=remedy)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from mkgen.frontend import lower, lower_task
 from mkgen.frontend.lower import FAMILIES, TABLE
 from mkgen.frontend.mutation import functional_form
 from mkgen.ir.interpreter import run
-from mkgen.task import Task, Tensor, load_task
+from mkgen.task import Task, Tensor, find_task, load_task
 from tests.frontend_cases import CASES, Case
 from tests.sampling import every
 
@@ -110,6 +110,18 @@ def test_output_that_is_an_input_is_a_copy() -> None:
     same, more = run(graph, {"A": 3, "B": 5}, {"x": x}).values()
     assert (same == x).all() and (more == x + 1).all()
     assert all(graph.tensors[name].role == "output" for name in graph.outputs)
+
+
+def test_nothing_is_said_of_what_nobody_can_change(recwarn: pytest.WarningsRecorder) -> None:
+    """PyTorch warns of its own recurrent modules' weights, NumPy of products that overflow."""
+    lower_task(find_task("lstm"))
+    for reference in (lambda x: torch.prod(x, 1), lambda x: torch.cumprod(x, 1)):
+        task = Task(
+            name="product", category="reduce", reference=reference,
+            inputs={"x": Tensor("A, B")}, bench={"A": 2, "B": 3}, check=[], heldout=[],
+        )  # fmt: skip
+        run(lower_task(task), {"A": 2, "B": 3}, {"x": np.full((2, 3), 1e30, np.float32)})
+    assert [str(w.message) for w in recwarn] == []
 
 
 def test_a_users_lowering_wins_and_two_of_ours_are_refused(monkeypatch: Any) -> None:

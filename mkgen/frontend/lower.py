@@ -7,6 +7,7 @@ import importlib
 import operator
 import re
 import types
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -126,7 +127,9 @@ def _export(task: Task, sizes: dict[str, int]) -> Any:
     )
     module = reference if isinstance(reference, torch.nn.Module) else Wrapped()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            # of PyTorch's own recurrent modules, which hold their weights twice
+            warnings.filterwarnings("ignore", "The tensor attribute.* assigned during export")
             program = torch.export.export(module, examples, strict=False)
             return program.run_decompositions({}) if _writes_a_view(program) else program
     except Exception as error:

@@ -359,7 +359,8 @@ class _Nest:
         for axis in where:
             shape = (*shape[:axis], full_shape[axis], *shape[axis + 1 :])
         full = np.broadcast_to(operand.value, shape)
-        result = np.asarray(REDUCE[combine](full, axis=where, keepdims=True))
+        with np.errstate(all="ignore"):
+            result = np.asarray(REDUCE[combine](full, axis=where, keepdims=True))
         result = result.astype(operand.value.dtype)
         if operand.error is None:
             return (result,)
@@ -393,7 +394,8 @@ class _Nest:
         shape = list(np.broadcast_shapes(operand.value.shape, (1,) * len(self.order)))
         shape[axis] = self.extents[along.name]
         full = np.broadcast_to(operand.value, shape)
-        result = np.asarray(SCAN[combine](full, axis)).astype(operand.value.dtype)
+        with np.errstate(all="ignore"):
+            result = np.asarray(SCAN[combine](full, axis)).astype(operand.value.dtype)
         if operand.error is None:
             return Numbers(result)
         error = np.broadcast_to(operand.error, shape)

@@ -30,7 +30,7 @@ def scales(task, workload, inputs):
     return [(found, 64.0)]
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def plugin(tmp_path_factory):
     """The hostile backend, importable here and in workers."""
     place = tmp_path_factory.mktemp("hostile")

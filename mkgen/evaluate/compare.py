@@ -3,9 +3,9 @@
 A floating element is right when its error from the float64 oracle is within its budget,
 `max(OWN_FACTOR * own_error, floor)`; NaN and infinities must stand exactly where the oracle,
 rounded to the output's dtype, has them. Zero is right, too, where the oracle is a denormal number
-of float32, which TPUs, XLA for CPU and some OpenCL devices do not have (16-bit floats are computed
-in float32). All elements of a 16-bit output together must also be
-rounded as well as PyTorch's are: a value that is cut off lies within any one element's budget.
+of float32: XLA for CPU gives zero there, and OpenCL (CL_FP_DENORM) and SYCL leave them to the
+device. 16-bit floats are computed in float32. All elements of a 16-bit output together must also
+be rounded as well as PyTorch's are: a value that is cut off lies within any one element's budget.
 Everything else is exact, but for the indices of equally good elements.
 """
 
